@@ -1,0 +1,67 @@
+# make app    installs Footnote, indexes the articles, serves the page
+# make test   installs what the tests need and runs them all
+# make check  style, types and who imports whom
+# make fix    puts right what can be put right by itself
+# make bench  measures the answers (DATA=… for the folder of question sets)
+
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= $(firstword $(wildcard data ../*/data))
+
+# A build of PyTorch without CUDA, which is gigabytes smaller; used when it answers.
+TORCH := torch==2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: app test check fix bench
+
+app: .venv/installed
+	-@$(BIN)/rag index
+	@$(BIN)/python app.py
+
+test: .venv/installed-dev
+	@$(MAKE) --no-print-directory chromium
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python .ci/generate.py
+
+bench: .venv/installed
+	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }
+	$(BIN)/python benchmarks/answers.py $(DATA)/squad2
+
+# llama.cpp is compiled for this machine. Its command-line programs' common code and its image
+# models are left out: nothing here uses them, and they take most of the time.
+.venv/installed: pyproject.toml
+	@echo "Installing into .venv: about 5 minutes the first time (llama.cpp compiles for 2 to 4)."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'set(LLAMA_BUILD_COMMON OFF)' > .venv/llama-cpp.cmake
+	@index=; if $(BIN)/python -c "import urllib.request; urllib.request.urlopen('$(TORCH_INDEX)/torch/', timeout=5)" 2>/dev/null; \
+	  then index="--index-url $(TORCH_INDEX)"; fi; \
+	  echo "1/2 PyTorch"; $(BIN)/pip install --quiet $$index $(TORCH)
+	@echo "2/2 everything else, llama.cpp among it"
+	@CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/.venv/llama-cpp.cmake $$CMAKE_ARGS" \
+	  $(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@echo "Installing what the tests need."
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing Chromium for the tests of the page."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else \
+	    echo "The tests of the page need Chromium: sudo apt-get install chromium"; exit 1; \
+	  fi; }

@@ -1,0 +1,171 @@
+"""The question's way in one place."""
+
+import collections.abc as abc
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from rag import citations, conversation, prompt
+from rag.datatypes import Answer, Evidence, Excerpt, Hit, Message, Mode, Prompt, Stage, Timings
+from rag.encoder import Encoder
+from rag.errors import QuestionError
+from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
+from rag.index import PassageIndex
+from rag.language import words
+from rag.models import encoder_folder, generator_file
+from rag.retriever import Retriever
+from rag.settings import Settings
+
+MOST_CHARACTERS = 4000
+"""Of a question."""
+
+HITS = 8
+"""Passages retrieved for an answer and shown beside it."""
+
+READ = 5
+"""Of these, the passages whose sentences are weighed."""
+
+# How these three were chosen stands in docs/measurements.md.
+
+SOURCES = 1
+"""Sentences that the generator is given: with more, a small one invents more."""
+
+LEAST_SCORE = 0.65
+"""Of the best sentence, below which the articles do not seem to hold an answer."""
+
+ABOUT_AS_GOOD = 0.05
+"""Distance in score up to which the second best sentence is quoted together with the best."""
+
+REFUSAL = "The articles do not seem to answer this. The passages nearest to it are shown with it."
+NOTHING = "The index holds no articles, so there is nothing to answer from."
+
+
+class Chatbot:
+    """Answers questions over one index."""
+
+    def __init__(self, index: PassageIndex, encoder: Encoder, generator: Generator) -> None:
+        self.index = index
+        self._encoder = encoder
+        self._retriever = Retriever(index, encoder)
+        self._generator = generator
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Chatbot":
+        """With the index and models of the settings. Raises IndexUnusable and ModelError."""
+        encoder = Encoder(settings.encoder, encoder_folder(settings.encoder, settings.cache))
+        index = PassageIndex.open(settings.index, encoder=settings.encoder)
+        file = generator_file(settings.generator, settings.cache)
+        generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
+        return cls(index, encoder, generator)
+
+    def load_encoder(self) -> None:
+        """Load what searching needs now rather than at the first question. Raises ModelError."""
+        self._encoder.load()
+
+    def load(self) -> None:
+        """Load every model now rather than at the first question. Raises ModelError."""
+        self.load_encoder()
+        self._generator.load()
+
+    def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
+        """The standalone question and its `k` best hits. Raises QuestionError."""
+        standalone = conversation.standalone(sound(question), history)
+        return standalone, self._retriever.retrieve(standalone, k)
+
+    def ask(self, question: str, history: Sequence[Message] = ()) -> abc.Generator[Answer]:
+        """The answer as it comes about; the last one yielded is DONE. Raises QuestionError.
+
+        With nothing to stand on, it refuses without asking the generator. Closing the iterator
+        stops the generator.
+        """
+        began = time.perf_counter()
+        standalone, hits = self.search(question, history, HITS)
+        evidence = self._retriever.evidence(standalone, hits[:READ])
+        answer = Answer(
+            question=question,
+            standalone_question=standalone,
+            stage=Stage.WRITING,
+            mode=Mode.REFUSED,
+            text="",
+            hits=tuple(hits),
+            model=self._generator.name,
+            timings=Timings(retrieve_s=time.perf_counter() - began),
+        )
+        yield answer
+        if not evidence or evidence[0].score < LEAST_SCORE:
+            yield _done(replace(answer, text=REFUSAL if hits else NOTHING), began)
+            return
+        best = [found.sentence for found in evidence[:SOURCES]]
+        composed = prompt.compose(
+            standalone, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
+        )
+        drafted = answer
+        for drafted in self._drafted(answer, composed, began):
+            yield drafted
+        yield _done(_decided(drafted, composed.sources, evidence), began)
+
+    def _drafted(self, answer: Answer, composed: Prompt, began: float) -> Iterator[Answer]:
+        """The answer with its draft as it grows; nothing when the prompt holds no source."""
+        if not composed.sources:
+            return
+        timings = replace(answer.timings, prompt_tokens=composed.tokens)
+        draft = ""
+        with closing(self._generator.stream(composed.messages)) as pieces:
+            for tokens, piece in enumerate(pieces, start=1):
+                if timings.first_token_s is None:
+                    timings = replace(timings, first_token_s=time.perf_counter() - began)
+                draft += piece
+                yield replace(answer, draft=draft, timings=replace(timings, answer_tokens=tokens))
+
+
+def _decided(answer: Answer, sources: Sequence[Excerpt], evidence: Sequence[Evidence]) -> Answer:
+    """What stands of the draft; where nothing does, the best evidence quoted."""
+    drafted = citations.check(answer.draft, answer.standalone_question, sources)
+    if drafted.text:
+        return replace(
+            answer,
+            mode=Mode.WRITTEN,
+            text=drafted.text,
+            sentences=drafted.sentences,
+            citations=drafted.citations,
+        )
+    quoted = citations.quote(_worth_quoting(evidence))
+    return replace(
+        answer,
+        mode=Mode.QUOTED,
+        text=quoted.text,
+        sentences=quoted.sentences + drafted.sentences,
+        citations=quoted.citations,
+    )
+
+
+def _worth_quoting(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The best sentence, and the next one that says something else if it is about as good."""
+    best, *others = evidence
+    said = words(best.sentence.text)
+    other = next((found for found in others if words(found.sentence.text) != said), None)
+    return [best, other] if other and other.score >= best.score - ABOUT_AS_GOOD else [best]
+
+
+def _done(answer: Answer, began: float) -> Answer:
+    timings = replace(answer.timings, total_s=time.perf_counter() - began)
+    return replace(answer, stage=Stage.DONE, draft="", timings=timings)
+
+
+def sound(question: str) -> str:
+    """The question without white space around it. Raises QuestionError when it cannot be asked."""
+    if not question.strip():
+        raise QuestionError("The question is empty.", remedy="Ask something.")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise QuestionError(
+            f"The question's character {error.start + 1} is half of one.", remedy="Type it anew."
+        ) from None
+    if len(question) > MOST_CHARACTERS:
+        raise QuestionError(
+            f"The question is {len(question):,} characters long; {MOST_CHARACTERS:,} are read at most.",
+            remedy="Shorten it.",
+        )
+    return question.strip()

@@ -1,0 +1,203 @@
+"""The data that flows through Footnote: frozen, and the same for every face.
+
+All offsets count Unicode code points of an article's text: `article.text[start:end]`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a conversation, or one part of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """What the owner supplies. `text` is exactly as read; `date` is as written there (ISO at best)."""
+
+    id: str
+    title: str
+    text: str
+    date: str | None = None
+    source: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that looked like an article and could not be taken, with the reason."""
+
+    path: str
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The unit retrieved: `article.text[start:end]`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Exact text of an article and its place there: `text == article.text[start:end]`."""
+
+    article_id: str
+    title: str
+    start: int
+    end: int
+    text: str
+    date: str | None = None
+    source: str | None = None
+    url: str | None = None
+
+    def as_json(self, text_key: str) -> dict[str, Any]:
+        about = {"article_id": self.article_id, "title": self.title}
+        optional = {"date": self.date, "source": self.source, "url": self.url}
+        known = {key: value for key, value in optional.items() if value is not None}
+        return about | known | {"start": self.start, "end": self.end, text_key: self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage retrieved. Higher `score` is better; `rank` counts from 1."""
+
+    rank: int
+    score: float
+    passage: Excerpt
+
+    def as_json(self) -> dict[str, Any]:
+        return {"rank": self.rank, "score": round(self.score, 6)} | self.passage.as_json("text")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A sentence of a hit that bears on the question. Higher `score` is better; 1.1 is the most."""
+
+    score: float
+    sentence: Excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the generator is asked, and the sources that stand in it, in their order."""
+
+    messages: tuple[Message, ...]
+    sources: tuple[Excerpt, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of a draft or an answer, and the check's verdict over the citations named."""
+
+    text: str
+    supported: bool
+    citations: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "supported": self.supported, "citations": list(self.citations)}
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A marker resolved: `quote.text` stands, exactly, at its place in the article."""
+
+    marker: int
+    quote: Excerpt
+
+    def as_json(self) -> dict[str, Any]:
+        return {"marker": self.marker} | self.quote.as_json("quote")
+
+
+class Mode(StrEnum):
+    """How an answer came about."""
+
+    WRITTEN = "written"
+    QUOTED = "quoted"
+    REFUSED = "refused"
+
+
+class Stage(StrEnum):
+    """How far a question has come."""
+
+    WRITING = "writing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds and tokens that an answer took; `first_token_s` is None when nothing was written."""
+
+    retrieve_s: float
+    first_token_s: float | None = None
+    total_s: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        first = self.first_token_s
+        return {
+            "retrieve_s": round(self.retrieve_s, 4),
+            "first_token_s": None if first is None else round(first, 4),
+            "total_s": round(self.total_s, 4),
+            "prompt_tokens": self.prompt_tokens,
+            "answer_tokens": self.answer_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as far as it has come. While `stage` is WRITING, `draft` is unchecked text.
+
+    Once DONE, every marker in `text` is in `citations`. `sentences` holds what stands and, marked
+    unsupported, what was drafted and struck out.
+    """
+
+    question: str
+    standalone_question: str
+    stage: Stage
+    mode: Mode
+    text: str
+    hits: tuple[Hit, ...]
+    model: str
+    timings: Timings
+    sentences: tuple[Sentence, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    draft: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "standalone_question": self.standalone_question,
+            "answered": self.mode is not Mode.REFUSED,
+            "answer": self.text,
+            "mode": self.mode.value,
+            "sentences": [sentence.as_json() for sentence in self.sentences],
+            "citations": [citation.as_json() for citation in self.citations],
+            "hits": [hit.as_json() for hit in self.hits],
+            "model": self.model,
+            "timings": self.timings.as_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as asked, with the conversation before it, oldest first."""
+
+    text: str
+    history: tuple[Message, ...] = ()
+    id: str | int | None = None
+
+    @property
+    def label(self) -> Mapping[str, str | int]:
+        return {} if self.id is None else {"id": self.id}

