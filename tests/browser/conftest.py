@@ -1,0 +1,111 @@
+"""A real browser on the real page, over a small index of articles written here."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
+from serving import ROOT, Served, served
+
+ARTICLES = {
+    "bridge.md": """---
+title: Harbour bridge of Lindow opens to traffic
+date: 2031-05-04
+source: Lindow Courier
+url: https://courier.example/bridge
+---
+
+The new bridge opened to traffic on Sunday. The harbour bridge of Lindow is 412 metres long and
+cost 96 million crowns. Its architect, Mira Solberg, cut the ribbon together with the mayor.
+
+Ferries will keep running until the end of the summer, because the tram line over the bridge is
+not finished.
+""",
+    "orchard.md": """---
+title: Frost spoils the pear harvest
+date: 2031-04-12
+source: Lindow Courier
+---
+
+A night of frost has spoiled most of the pear harvest in the Arden valley. Growers expect to pick
+300 tonnes of pears this year, after 2,100 tonnes in the year before.
+""",
+    "museum.md": """---
+title: Museum finds a lost globe
+date: 2031-03-30
+---
+
+The maritime museum has found a globe that had been missing since 1954. A cleaner discovered the
+globe behind a wall in the cellar. The lost globe was made in Antwerp in 1622.
+""",
+    "hostile.md": """---
+title: '<img src="http://evil.example/title.png" onerror="document.title=1"> Zebulon lighthouse'
+date: 2031-02-01
+source: '<script src="http://evil.example/source.js"></script>'
+url: 'javascript:alert(1)'
+---
+
+The Zebulon lighthouse is 37 metres tall
+<img src="http://evil.example/text.png" onerror="document.title=2">
+![picture](http://evil.example/markdown.png) and <b>white</b>, ${document.title=3} {{value}} $x^2$. The
+keeper of the Zebulon lighthouse is called <script>document.title=4</script> Anselm Quist.
+""",
+}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.fail("The page's tests need Chromium. Install it: apt-get install chromium")
+    flags = (
+        "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking"
+        " --disable-component-update --no-first-run"
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails its test when anything outside this machine is asked for."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(30_000)
+    outside: list[str] = []
+
+    def look(route: Route, request: Request) -> None:
+        if urlsplit(request.url).hostname in {"127.0.0.1", "localhost"}:
+            route.continue_()
+        else:
+            outside.append(request.url)
+            route.abort()
+
+    page.route("**/*", look)
+    yield page
+    page.close()
+    assert outside == []
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of ARTICLES, made by the real command with the real encoder."""
+    folder = tmp_path_factory.mktemp("articles")
+    for name, text in ARTICLES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    index = tmp_path_factory.mktemp("index")
+    command = [sys.executable, "-m", "rag", "index", str(folder), "--index", str(index)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    return index
+
+
+@pytest.fixture(scope="session")
+def real(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page over the index, started by app.py."""
+    with served(index, tmp_path_factory.mktemp("real"), program=("app.py",)) as page:
+        yield page

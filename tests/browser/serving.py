@@ -1,0 +1,79 @@
+"""Serving the page in a process of its own, kept on this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTED = Path(__file__).with_name("scripted_page.py")
+OFFLINE = ROOT / "tests" / "offline"
+START_S = 120
+ANSWER_MS = 180_000
+"""Both are long because the machine may be small, and busy."""
+
+
+@dataclass
+class Served:
+    """A page that is being served."""
+
+    url: str
+    written: Path
+    """Where a scripted generator notes each word that it writes."""
+
+    def words(self) -> int:
+        return len(self.written.read_text().splitlines()) if self.written.exists() else 0
+
+
+@contextmanager
+def served(
+    index: Path,
+    folder: Path,
+    draft: str = "",
+    pause: float = 0.05,
+    program: tuple[str, ...] = ("-m", "rag", "chat"),
+) -> Iterator[Served]:
+    """The page in a process of its own: the real one, or with a generator that writes `draft`."""
+    port = free_port()
+    environment = os.environ | {
+        "RAG_INDEX": str(index),
+        "RAG_PORT": str(port),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{OFFLINE}",
+        "LEFT": str(folder / "left"),
+        "DRAFT": draft,
+        "PAUSE": str(pause),
+        "WRITTEN": str(folder / "written"),
+    }
+    if draft:
+        program = (str(SCRIPTED), str(index), str(port))
+    with (folder / "output").open("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, *program], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+        try:
+            _await_start(process, folder / "output")
+            yield Served(f"http://127.0.0.1:{port}/", folder / "written")
+        finally:
+            process.kill()
+            process.wait()
+    assert not (folder / "left").exists(), "the page asked for another host"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _await_start(process: "subprocess.Popen[bytes]", output: Path) -> None:
+    until = time.monotonic() + START_S
+    while "Footnote is on" not in output.read_text():
+        if process.poll() is not None or time.monotonic() > until:
+            pytest.fail(f"The page did not start:\n{output.read_text()}")
+        time.sleep(0.05)

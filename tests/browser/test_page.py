@@ -1,0 +1,255 @@
+"""What a reader sees and does on the chat page."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, expect
+from serving import ANSWER_MS, ROOT, Served, free_port, served
+
+LONG_DRAFT = "The bridge is 412 metres long. " * 40
+
+
+def open_page(page: Page, url: str) -> None:
+    page.goto(url, wait_until="domcontentloaded")
+    expect(page.get_by_label("Your question")).to_be_visible()
+
+
+def ask(page: Page, question: str) -> None:
+    page.get_by_label("Your question").fill(question)
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_test_id("user").last).to_have_text(question)
+
+
+def answer(page: Page) -> Locator:
+    """The newest answer, once it is finished."""
+    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=ANSWER_MS)
+    return page.get_by_test_id("bot").last
+
+
+def test_the_page_is_up_and_says_that_models_are_loading_before_they_are(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
+    with served(index, tmp_path) as fresh:
+        open_page(page, fresh.url)
+        expect(page.locator("#status")).to_contain_text("Loading the models")
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(page.get_by_test_id("bot")).to_contain_text("still loading")
+        expect(answer(page)).to_contain_text("412")
+        expect(page.locator("#status")).to_contain_text("4 articles indexed")
+
+
+def test_an_answer_cites_a_source_whose_quote_is_marked_in_its_passage(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(answer(page)).to_contain_text("412")
+    expect(answer(page).locator("a.marker").first).to_have_text("[1]")
+    source = page.locator("#sources .source").first
+    expect(source).to_contain_text("Harbour bridge of Lindow opens to traffic")
+    expect(source).to_contain_text("2031-05-04 · Lindow Courier")
+    expect(source.locator("mark")).to_contain_text("412 metres")
+    expect(source.locator(".passage")).to_contain_text("Ferries will keep running")
+    link = source.get_by_role("link", name="Open the article")
+    expect(link).to_have_attribute("href", "https://courier.example/bridge")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+
+
+def test_clicking_a_marker_brings_its_source_into_view_and_stays_on_the_page(
+    page: Page, real: Served
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 500})
+    open_page(page, f"{real.url}?__theme=light")
+    ask(page, "How long is the harbour bridge of Lindow?")
+    marker = answer(page).locator("a.marker").first
+    marker.scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, 0)")
+    quote = page.locator("#sources .source mark").first
+    expect(quote).not_to_be_in_viewport()
+    marker.click()
+    expect(quote).to_be_in_viewport()
+    expect(page.locator("#sources .source").first).to_be_focused()
+    expect(page.get_by_test_id("user")).to_have_count(1)
+
+
+def test_a_marker_of_an_earlier_answer_brings_back_its_own_sources(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    first = answer(page).locator("a.marker").first
+    expect(first).to_be_visible()
+    ask(page, "Where was the lost globe made?")
+    expect(answer(page)).to_contain_text("Antwerp")
+    sources = page.locator("#sources section:visible")
+    expect(sources).to_contain_text("Museum finds a lost globe")
+    page.get_by_test_id("bot").first.locator("a.marker").first.click()
+    expect(sources.locator(".source").first).to_contain_text("Harbour bridge")
+
+
+def test_what_the_articles_do_not_answer_is_refused_with_the_nearest_passages(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "Which chess opening does the grandmaster prefer?")
+    expect(answer(page)).to_contain_text("Not answered")
+    expect(answer(page)).to_contain_text("do not seem to answer")
+    sources = page.locator("#sources section:visible")
+    expect(sources.get_by_role("heading", level=2)).to_have_text("Nearest passages")
+    expect(sources.locator("details[open] .passage")).to_be_visible()
+
+
+def test_a_draft_is_shown_as_unchecked_and_what_does_not_hold_is_struck_out(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
+    draft = "The bridge is 412 metres long. It was painted by Rembrandt."
+    with served(index, tmp_path, draft, pause=0.4) as scripted:
+        open_page(page, scripted.url)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(page.get_by_test_id("bot")).to_contain_text(
+            "Draft, being checked", timeout=ANSWER_MS
+        )
+        expect(answer(page).locator(".text")).to_have_text("The bridge is 412 metres long. [1]")
+        expect(answer(page)).to_contain_text("1 of 2 written sentences stands")
+        struck = answer(page).locator("details.struck")
+        expect(struck.locator("s")).to_be_hidden()
+        struck.locator("summary").click()
+        expect(struck.locator("s")).to_have_text("It was painted by Rembrandt.")
+
+
+def test_a_quotation_in_place_of_a_draft_says_so(page: Page, index: Path, tmp_path: Path) -> None:
+    with served(index, tmp_path, "It was painted by Rembrandt.") as scripted:
+        open_page(page, scripted.url)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(answer(page)).to_contain_text("Quoted, because what the model wrote did not hold")
+        expect(answer(page).locator("blockquote")).to_contain_text(
+            "“The harbour bridge of Lindow is 412"
+        )
+
+
+def test_stop_stops_the_generator_and_the_next_question_is_answered(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
+    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
+        open_page(page, scripted.url)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+        page.get_by_role("button", name="Stop").click()
+        expect(answer(page)).to_contain_text("Stopped.")
+        time.sleep(1)
+        text, words = answer(page).inner_text(), scripted.words()
+        time.sleep(2)
+        assert (answer(page).inner_text(), scripted.words()) == (text, words)
+        ask(page, "Which chess opening does the grandmaster prefer?")
+        expect(answer(page)).to_contain_text("Not answered")
+
+
+def test_a_closed_tab_stops_the_generator(page: Page, index: Path, tmp_path: Path) -> None:
+    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
+        open_page(page, scripted.url)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+        page.goto("about:blank")
+        time.sleep(3)
+        words = scripted.words()
+        time.sleep(2)
+        assert scripted.words() == words
+
+
+def test_an_example_question_can_be_asked_and_a_new_chat_offers_them_again(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
+    with served(index, tmp_path, "The bridge is 412 metres long.") as scripted:
+        open_page(page, scripted.url)
+        example = page.get_by_role("button", name="Frost spoils the pear harvest")
+        example.click()
+        expect(answer(page)).to_be_visible()
+        expect(page.get_by_test_id("user")).to_contain_text("Frost spoils the pear harvest")
+        expect(example).to_be_hidden()
+        page.get_by_role("button", name="New chat").click()
+        expect(example).to_be_visible()
+        expect(page.get_by_test_id("user")).to_have_count(0)
+        expect(page.locator("#sources")).to_contain_text("appear here")
+
+
+def test_markup_in_an_article_a_draft_and_a_question_shows_as_text(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
+    draft = "<img src=http://evil.example/d.png> ![x](http://evil.example/d2.png) <b>bold</b> " * 3
+    with served(index, tmp_path, draft, pause=0.3) as scripted:
+        open_page(page, scripted.url)
+        question = "How tall is the Zebulon lighthouse <img src=http://evil.example/q.png>?"
+        ask(page, question)
+        shown = page.get_by_test_id("bot")
+        expect(shown).to_contain_text("<b>bold</b>", timeout=ANSWER_MS)
+        expect(answer(page)).to_contain_text("“The Zebulon lighthouse is 37 metres tall")
+        source = page.locator("#sources .source").first
+        expect(source).to_contain_text('<img src="http://evil.example/title.png"')
+        expect(source).to_contain_text('<script src="http://evil.example/source.js">')
+        expect(source).to_contain_text("![picture](http://evil.example/markdown.png)")
+        expect(source).to_contain_text("${document.title=3} {{value}} $x^2$")
+        expect(source.get_by_role("link")).to_have_count(0)
+        expect(page.locator("#chat img, #sources img, #chat b, #sources b")).to_have_count(0)
+        expect(page).to_have_title("Footnote")
+
+
+def test_without_an_index_the_page_says_what_to_do(page: Page, tmp_path: Path) -> None:
+    with served(tmp_path / "nothing", tmp_path) as empty:
+        open_page(page, empty.url)
+        expect(page.locator("#status")).to_contain_text("There is no index in")
+        expect(page.locator("#status")).to_contain_text("rag index")
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(answer(page)).to_contain_text("rag index")
+
+
+def test_a_question_waits_for_its_turn_and_can_be_taken_back(
+    page: Page, browser: Browser, index: Path, tmp_path: Path
+) -> None:
+    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
+        open_page(page, scripted.url)
+        other = browser.new_page()
+        open_page(other, scripted.url)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+        ask(other, "Where was the lost globe made?")
+        other.get_by_role("button", name="Stop").click()
+        expect(answer(other)).to_contain_text("No answer came: stopped")
+        ask(other, "Which chess opening does the grandmaster prefer?")
+        page.get_by_role("button", name="Stop").click()
+        expect(answer(page)).to_contain_text("Stopped.")
+        expect(answer(other)).to_contain_text("Not answered")
+
+
+def test_a_port_in_use_is_told_in_one_line(real: Served) -> None:
+    port = re.findall(r":(\d+)/", real.url)[0]
+    command = [sys.executable, "-m", "rag", "chat", "--port", port]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == f"rag: Port {port} is in use. Choose another with --port or RAG_PORT.\n"
+
+
+def test_ctrl_c_ends_the_page_without_a_word(index: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "rag", "chat", "--index", str(index), "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = f"Footnote is on http://127.0.0.1:{port} (Ctrl-C stops it).\n"
+        assert process.stdout.readline() == line
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+
+
+def test_the_page_fits_a_narrow_screen(page: Page, real: Served) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, real.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(answer(page)).to_contain_text("412")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator("html")).to_have_attribute("lang", "en")

