@@ -1,269 +1,222 @@
-"""A source of articles → Articles: one reader a format.
+"""A source of articles → Articles: its files listed, unpacked, and given to their formats' readers.
 
-A reader yields an Article, or a Skipped that says why something could not be taken; it never guesses.
-Text is stored exactly as read, Unicode as is.
+Text is stored exactly as it comes out of its format, Unicode as is. Archives are read from memory or
+a private temporary file: nothing in them is ever unpacked to a name of their own choosing.
 """
 
-import codecs
-import csv
-import io
-import json
+import gzip
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from stat import S_ISLNK, S_ISREG
+from zipfile import ZipInfo
 
-import yaml
-
-from rag.datatypes import Article, Skipped
+from rag import formats, rows
+from rag.contents import (
+    Bomb,
+    Budget,
+    Content,
+    Reading,
+    Unpacked,
+    Unreadable,
+    inner_path,
+    shown,
+)
+from rag.datatypes import Skipped
 from rag.errors import SourceError
 
-MAX_ARTICLE_BYTES = 20_000_000
-"""A file or row larger than this is skipped: no article is, and memory is bounded by it."""
+MAX_DEPTH = 3
+"""Archives inside one another."""
 
-Reading = Iterator[Article | Skipped]
-
-_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*\r?$", re.MULTILINE)
-_FRONT_MATTER_LENGTH = 10_000  # libyaml nests on the stack: far more of it would end the process
-_TITLE_LENGTH = 80
-_ABOUT = ("date", "source", "url")
+_MAC_LEFTOVERS = "__MACOSX"
+_ENCRYPTED = 0x1  # a flag of an entry
 
 
-class Unreadable(Exception):
-    """A file or row that cannot be taken; its text is the reason."""
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of a source: its path below it, where it is, and what tells that it has changed."""
+
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
 
 
-def read(source: Path) -> Reading:
-    """Every article of a file or folder, in the order of their paths.
+@dataclass(slots=True)
+class Listing:
+    """The files of a source; `left_alone` counts what is hidden, a link, or no plain file."""
 
-    Hidden files, symbolic links and pipes in a folder are left alone. Raises SourceError when `source` is
-    not there or cannot be listed.
+    files: list[SourceFile]
+    left_alone: int
+
+
+def list_files(source: Path) -> Listing:
+    """The files of a file or folder, in the order of their paths.
+
+    Raises SourceError when `source` is not there or cannot be listed.
     """
     if source.is_file():
-        yield from read_file(source, source.name)
-    elif source.is_dir():
-        for path in files_of(source):
-            yield from read_file(path, path.relative_to(source).as_posix())
-    else:
-        raise SourceError(
-            f"The source {source} is not there.",
-            remedy="Put it back, or name those that remain: `rag index --rebuild SOURCE`.",
-        )
+        status = source.stat()
+        return Listing([SourceFile(source.name, source, status.st_size, status.st_mtime_ns)], 0)
+    if source.is_dir():
+        return _list_folder(source)
+    raise SourceError(
+        f"The source {source} is not there.",
+        remedy="Put it back, or take it out with `rag index --remove`.",
+    )
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    """The files below `folder`, sorted, without hidden ones, links and what is no plain file."""
-
+def _list_folder(source: Path) -> Listing:
     def refuse(error: OSError) -> None:
         raise SourceError(
             f"The folder {error.filename} cannot be read: {error.strerror}.",
             remedy="Make it readable and run `rag index` again.",
         )
 
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    listing = Listing([], 0)
+    for root, folders, names in os.walk(source, onerror=refuse):
+        seen = sorted(name for name in folders if not hidden(name))
+        links = [name for name in seen if Path(root, name).is_symlink()]
+        listing.left_alone += len(folders) - len(seen) + len(links)
+        folders[:] = seen  # links are not followed
         for name in sorted(names):
-            path = Path(root, name)
-            if not name.startswith(".") and not path.is_symlink() and path.is_file():
-                yield path
+            file = None if hidden(name) else _plain_file(source, Path(root, name))
+            if file:
+                listing.files.append(file)
+            else:
+                listing.left_alone += 1
+    return listing
+
+
+def _plain_file(source: Path, path: Path) -> SourceFile | None:
+    try:
+        status = path.lstat()
+    except OSError:  # gone since it was listed
+        return None
+    if not S_ISREG(status.st_mode):
+        return None
+    name = path.relative_to(source).as_posix()
+    return SourceFile(name, path, status.st_size, status.st_mtime_ns)
+
+
+def hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def read(source: Path) -> Reading:
+    """Every article of a file or folder, in the order of their paths. Raises SourceError."""
+    for file in list_files(source).files:
+        yield from read_file(file.path, file.name)
 
 
 def read_file(path: Path, name: str) -> Reading:
-    """The articles of one file, which `name` calls in ids and reasons."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        known = " ".join(READERS)
-        yield Skipped(
-            name, f"the format {path.suffix or 'without a suffix'} is not read; {known} are"
-        )
+    """The articles of one file, which `name` calls in ids and reasons.
+
+    Whatever is in the file, nothing is raised but MemoryError.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        yield Skipped(name, _unknown(path.suffix))
         return
     try:
-        yield from reader(path, name)
-    except Unreadable as reason:
-        yield Skipped(name, str(reason))
+        with path.open("rb") as stream:
+            budget = Budget(os.fstat(stream.fileno()).st_size)
+            yield from _read(Content(name, suffix, stream, budget))
     except OSError as error:
-        yield Skipped(name, f"it cannot be read: {error.strerror}")
+        yield Skipped(name, _reason(error))
 
 
-def read_text(path: Path, name: str) -> Reading:
-    """A text file, which may open with YAML front matter."""
-    content = decoded(path)
-    about: Mapping[str, Any] = {}
-    matter = _FRONT_MATTER.match(content)
-    if matter:
-        about = parse_front_matter(matter.group(1))
-        content = content[matter.end() :]
-    heading = _HEADING.search(content) if path.suffix.lower() == ".md" else None
-    if heading and not about.get("title"):
-        about = {**about, "title": heading.group(1)}
-    yield article(name, {**about, "text": content})
-
-
-def parse_front_matter(matter: str) -> Mapping[str, Any]:
-    if len(matter) > _FRONT_MATTER_LENGTH:
-        raise Unreadable(f"its front matter is longer than {_FRONT_MATTER_LENGTH:,} characters")
+def _read(content: Content) -> Reading:
+    reader = READERS.get(content.format)
     try:
-        # Every scalar stays a string: a date is what the author wrote, not what YAML makes of it.
-        about = yaml.load(matter, Loader=yaml.CBaseLoader)  # noqa: S506 (BaseLoader makes no objects)
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = str(getattr(error, "problem", None) or "nested too deeply")
-        raise Unreadable(f"its front matter is not YAML: {reason}") from None
-    if not isinstance(about, dict):
-        raise Unreadable("its front matter does not hold keys and values")
-    return about
+        if reader is None:
+            raise Unreadable(_unknown(content.format))
+        if content.depth > MAX_DEPTH:
+            raise Unreadable(f"archives are nested in it more than {MAX_DEPTH} deep")
+        yield from reader(content)
+    except Bomb as reason:
+        if content.depth:
+            raise  # the whole file is spent, not this entry
+        yield Skipped(content.name, str(reason))
+    except Unreadable as reason:
+        yield Skipped(content.name, str(reason))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a parser makes of a broken file
+        yield Skipped(content.name, _reason(error))
 
 
-def read_jsonl(path: Path, name: str) -> Reading:
-    """A JSON Lines file: every line an object, every object an article."""
-    for row, line in enumerate(lines(path), start=1):
-        place = f"{name}#{row}"
-        try:
-            if isinstance(line, Unreadable):
-                raise line
-            if line.strip():
-                yield row_article(place, parse_json(line))
-        except Unreadable as reason:
-            yield Skipped(place, str(reason))
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
+    return f"it is broken: {shown(str(error)) or type(error).__name__}"
 
 
-def lines(path: Path) -> Iterator[str | Unreadable]:
-    """The lines of a file; one too long to be an article is passed over without being held."""
-    encoding = encoding_of(path)
-    if encoding == "utf-16":
-        # Its line ends cannot be told from its bytes, so these files are read whole, within bounds.
-        yield from io.StringIO(decoded(path), newline=None)
-        return
-    with path.open("rb") as file:
-        while line := file.readline(MAX_ARTICLE_BYTES + 1):
-            if len(line) > MAX_ARTICLE_BYTES:
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(MAX_ARTICLE_BYTES)
-                yield Unreadable(f"the line is longer than {MAX_ARTICLE_BYTES:,} bytes")
+def _unknown(suffix: str) -> str:
+    return f"the format {shown(suffix) or 'without a suffix'} is not read; {known_formats()} are"
+
+
+def known_formats() -> str:
+    """The suffixes of all formats that are read, for messages."""
+    return " ".join(READERS)
+
+
+def read_gzip(content: Content) -> Reading:
+    """A gzip file, named for what is in it: `news.jsonl.gz`."""
+    inner = PurePosixPath(content.name).with_suffix("").suffix.lower()
+    with gzip.GzipFile(fileobj=content.stream) as unpacked:
+        yield from _read(_inside(content, unpacked.read, content.name, inner))
+
+
+def read_zip(content: Content) -> Reading:
+    """A ZIP archive: every file in it, `archive.zip/inner/path.html`."""
+    with content.archive() as archive:
+        for entry in archive.infolist():
+            path = inner_path(entry.filename)
+            if not path or entry.is_dir() or _is_left_alone(entry, path):
                 continue
-            try:
-                yield decode(line, encoding)
-            except Unreadable as reason:
-                yield reason
+            name = f"{content.name}/{path}"
+            suffix = PurePosixPath(path).suffix
+            if suffix.lower() not in READERS:
+                yield Skipped(name, _unknown(suffix))
+            elif entry.flag_bits & _ENCRYPTED:
+                yield Skipped(name, "it is encrypted; pack it again without a password")
+            else:
+                with archive.open(entry) as unpacked:
+                    yield from _read(_inside(content, unpacked.read, name, suffix.lower()))
 
 
-def parse_json(line: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line.rstrip())  # else what is missing is told to be on the next line
-    except json.JSONDecodeError as error:
-        raise Unreadable(f"not JSON: {error.msg} at column {error.colno}") from None
-    except ValueError:  # the one other thing that Python's reader refuses
-        raise Unreadable("not an article: it holds a number of thousands of digits") from None
-    except RecursionError:
-        raise Unreadable("not an article: JSON nested too deeply") from None
-    if not isinstance(row, dict):
-        raise Unreadable(f"not an object but {type(row).__name__}")
-    return row
+def _is_left_alone(entry: ZipInfo, path: str) -> bool:
+    """Whether an entry is hidden, a link, or what macOS packs along."""
+    parts = path.split("/")
+    link = S_ISLNK(entry.external_attr >> 16)
+    return link or parts[0] == _MAC_LEFTOVERS or any(map(hidden, parts))
 
 
-def read_csv(path: Path, name: str) -> Reading:
-    """A CSV file with a heading row, every further row an article."""
-    csv.field_size_limit(MAX_ARTICLE_BYTES)
-    encoding = encoding_of(path)
-    with path.open(encoding=encoding, newline="") as file:
-        rows = csv.DictReader(bounded(file), strict=True)
-        row = 0
-        while True:
-            row += 1
-            try:
-                yield row_article(f"{name}#{row}", next(rows))
-            except StopIteration:
-                return
-            except Unreadable as reason:
-                yield Skipped(f"{name}#{row}", str(reason))
-            except UnicodeError:
-                raise Unreadable(not_text(encoding)) from None
-            except csv.Error as error:
-                raise Unreadable(f"not CSV from row {row} on: {error}") from None
+def _inside(content: Content, read: Callable[[int], bytes], name: str, format: str) -> Content:
+    """What is packed in a content, within the same bounds."""
+    stream = BufferedReader(Unpacked(read, content.budget))
+    return Content(name, format, stream, content.budget, content.depth + 1)
 
 
-def bounded(file: TextIO) -> Iterator[str]:
-    """The lines of a file. Raises csv.Error at one too long for any article, without holding it."""
-    while line := file.readline(MAX_ARTICLE_BYTES):
-        if len(line) == MAX_ARTICLE_BYTES:
-            raise csv.Error(f"a line is longer than {MAX_ARTICLE_BYTES:,} characters")
-        yield line
-
-
-READERS: Mapping[str, Callable[[Path, str], Reading]] = {
-    ".txt": read_text,
-    ".md": read_text,
-    ".jsonl": read_jsonl,
-    ".csv": read_csv,
+READERS: Mapping[str, Callable[[Content], Reading]] = {
+    ".txt": formats.read_text,
+    ".md": formats.read_markdown,
+    ".html": formats.read_html,
+    ".htm": formats.read_html,
+    ".xhtml": formats.read_html,
+    ".pdf": formats.read_pdf,
+    ".docx": formats.read_docx,
+    ".epub": formats.read_epub,
+    ".rss": formats.read_feed,
+    ".atom": formats.read_feed,
+    ".xml": formats.read_feed,
+    ".jsonl": rows.read_jsonl,
+    ".csv": rows.read_csv,
+    ".parquet": rows.read_parquet,
+    ".zip": read_zip,
+    ".gz": read_gzip,
 }
-
-
-def row_article(place: str, row: Mapping[str, Any]) -> Article:
-    if "text" not in row:
-        raise Unreadable(f"there is no column `text`, only {', '.join(map(str, row)) or 'nothing'}")
-    id = row.get("id")
-    return article(str(id) if id not in (None, "") else place, row)
-
-
-def article(id: str, about: Mapping[str, Any]) -> Article:
-    """An Article of what was read. Raises Unreadable when there is no text."""
-    text = about.get("text")
-    if not isinstance(text, str):
-        raise Unreadable(f"its text is not a string but {type(text).__name__}")
-    if not text.strip():
-        raise Unreadable("it holds no text")
-    for what, value in (("text", text), ("id", id)):
-        if "\0" in value:  # SQLite would end it there
-            raise Unreadable(f"its {what} holds zero bytes")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Unreadable(
-                f"its {what} holds half a surrogate pair, which is no character"
-            ) from None
-    known = {key: one_line(about[key]) for key in _ABOUT if one_line(about.get(key))}
-    return Article(id=id, title=one_line(about.get("title")) or opening(text), text=text, **known)
-
-
-def one_line(value: object) -> str:
-    """A scalar as one line of text; anything else is nothing."""
-    text = " ".join(str(value).split()) if isinstance(value, (str, int, float)) else ""
-    return text.encode(errors="replace").decode()
-
-
-def opening(text: str) -> str:
-    """The first words of a text that has no title, at most 80 characters of them."""
-    start = " ".join(text[: 10 * _TITLE_LENGTH].split())
-    if len(start) <= _TITLE_LENGTH:
-        return start
-    return start[:_TITLE_LENGTH].rsplit(" ", 1)[0] + " …"
-
-
-def encoding_of(path: Path) -> str:
-    """UTF-16 when its byte order mark says so, else UTF-8; nothing is guessed."""
-    with path.open("rb") as file:
-        mark = file.read(2)
-    return "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-def decoded(path: Path) -> str:
-    """A whole file's text. Raises Unreadable when it is too large or not text."""
-    if path.stat().st_size > MAX_ARTICLE_BYTES:
-        raise Unreadable(f"it is larger than {MAX_ARTICLE_BYTES:,} bytes")
-    return decode(path.read_bytes(), encoding_of(path))
-
-
-def decode(content: bytes, encoding: str) -> str:
-    try:
-        text = content.decode(encoding)
-    except UnicodeError:
-        raise Unreadable(not_text(encoding)) from None
-    if "\0" in text:
-        raise Unreadable("it is not text: it holds zero bytes")
-    return text
-
-
-def not_text(encoding: str) -> str:
-    name = "UTF-16" if encoding == "utf-16" else "UTF-8"
-    return f"it is not {name} text; save it as UTF-8, or as UTF-16 with a byte order mark"
+"""Who reads files with which suffix."""

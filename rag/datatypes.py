@@ -3,10 +3,18 @@
 All offsets count Unicode code points of an article's text: `article.text[start:end]`.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
+
+
+class EncoderId(NamedTuple):
+    """An encoder as an index remembers it: its name, and a hash of its weights and configuration."""
+
+    name: str
+    fingerprint: str
 
 
 class Message(TypedDict):
@@ -18,7 +26,10 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """What the owner supplies. `text` is exactly as read; `date` is as written there (ISO at best)."""
+    """What the owner supplies. `text` is exactly as read; `date` is as written there (ISO at best).
+
+    `pages` holds the offsets at which page 1, 2, … begin, where there are pages.
+    """
 
     id: str
     title: str
@@ -26,6 +37,7 @@ class Article:
     date: str | None = None
     source: str | None = None
     url: str | None = None
+    pages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Exact text of an article and its place there: `text == article.text[start:end]`."""
+    """Exact text of an article and its place there: `text == article.text[start:end]`.
+
+    `also` holds the same, or nearly the same, as it stands in other articles.
+    """
 
     article_id: str
     title: str
@@ -59,10 +74,23 @@ class Excerpt:
     date: str | None = None
     source: str | None = None
     url: str | None = None
+    pages: tuple[int, ...] = ()
+    also: tuple["Excerpt", ...] = ()
+
+    @property
+    def page(self) -> int | None:
+        """The page on which it begins, counted from 1; None where the article has none."""
+        return bisect_right(self.pages, self.start) if self.pages else None
 
     def as_json(self, text_key: str) -> dict[str, Any]:
-        about = {"article_id": self.article_id, "title": self.title}
-        optional = {"date": self.date, "source": self.source, "url": self.url}
+        about: dict[str, Any] = {"article_id": self.article_id, "title": self.title}
+        optional = {
+            "date": self.date,
+            "source": self.source,
+            "url": self.url,
+            "page": self.page,
+            "also": [twin.as_json(text_key) for twin in self.also] or None,
+        }
         known = {key: value for key, value in optional.items() if value is not None}
         return about | known | {"start": self.start, "end": self.end, text_key: self.text}
 

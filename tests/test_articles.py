@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag import articles
-from rag.articles import read
+from rag.articles import list_files, read
+from rag.contents import MAX_ARTICLE_BYTES as MAX
 from rag.datatypes import Article, Skipped
 from rag.errors import SourceError
 
@@ -67,13 +67,50 @@ def test_hidden_files_links_and_pipes_are_left_alone(tmp_path: Path) -> None:
     assert len(list(read(folder))) == 1
 
 
-@pytest.mark.parametrize("name", ["photo.png", "notes.docx", "README"])
+def test_what_is_left_alone_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    write(folder, "in/seen.txt", NEWS)
+    write(folder, "in/photo.png", NEWS)
+    assert list_files(folder).left_alone == 0
+    write(folder, ".hidden.txt", NEWS)
+    write(folder, ".git/a.txt", NEWS)
+    write(folder, ".git/b.txt", NEWS)
+    (folder / "link.txt").symlink_to(folder / "in" / "seen.txt")
+    (folder / "linked").symlink_to(folder / "in")
+    (folder / "nowhere").symlink_to(tmp_path / "gone")
+    os.mkfifo(folder / "in" / "pipe.txt")
+    listing = list_files(folder)
+    assert [file.name for file in listing.files] == ["in/photo.png", "in/seen.txt"]
+    assert listing.left_alone == 6, "a hidden folder counts once"
+
+
+def test_a_listed_file_tells_when_it_has_changed(tmp_path: Path) -> None:
+    path = write(tmp_path, "a/b.txt", NEWS)
+    (before,) = list_files(tmp_path).files
+    assert (before.name, before.path, before.size) == ("a/b.txt", path, len(NEWS))
+    assert list_files(tmp_path).files == [before]
+    os.utime(path, ns=(0, before.mtime_ns + 1))
+    assert list_files(tmp_path).files != [before]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(SourceError, match=f"{tmp_path} cannot be read: Permission denied"):
+        list_files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "notes.doc", "README"])
 def test_an_unknown_format_is_skipped_with_the_known_ones_named(tmp_path: Path, name: str) -> None:
     (found,) = read(write(tmp_path, name, NEWS).parent)
     assert isinstance(found, Skipped)
     assert found.path == name
     assert (Path(name).suffix or "without a suffix") in found.reason
-    assert all(suffix in found.reason for suffix in (".txt", ".md", ".jsonl", ".csv"))
+    assert all(suffix in found.reason for suffix in (".txt", ".html", ".pdf", ".gz"))
 
 
 def test_a_suffix_in_capitals_is_the_same_format(tmp_path: Path) -> None:
@@ -369,9 +406,6 @@ def test_a_file_name_that_is_not_utf_8_is_a_reason(tmp_path: Path) -> None:
 
 
 # -- size
-
-
-MAX = articles.MAX_ARTICLE_BYTES
 
 
 def huge(path: Path, before: bytes, after: bytes) -> Path:

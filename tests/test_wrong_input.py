@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag import indexing
+from rag.articles import known_formats
 from rag.cli import main
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Done = subprocess.CompletedProcess[str]
 
-READ = ".txt .md .jsonl .csv"
+READ = known_formats()
 GOOD = '{"id": "good", "text": "The ferry left Port Ellery at noon."}\n'
 
 
@@ -162,6 +163,7 @@ def test_a_line_of_200_mb_is_skipped_and_never_held(index: Path, news: Path) -> 
     code = """
 import re, sys
 from pathlib import Path
+from rag.articles import known_formats
 from rag.cli import main
 try:
     main()
