@@ -1,16 +1,32 @@
 """The real encoder: vectors that can be compared, in the order of their texts."""
 
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from rag.encoder import BATCH, Encoder
+from rag.encoder import Encoder, _batches, _in_whole_numbers
 from rag.errors import ModelError
 
 SHIP = "A ship ran aground in the harbour."
 VESSEL = "The vessel got stuck in port."
 RECIPE = "Whisk the eggs with sugar until pale."
+TEXTS = [
+    f"Train number {i} to {town} left {'very ' * (i % 7)}late on day {i * 37 % 365}. {RECIPE * (i % 5)}"
+    for i, town in enumerate(["Girona", "Leeds", "Oslo", "Kyoto", "Lima"] * 9)
+]
+
+
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return np.sum(left * right, axis=1) / lengths
 
 
 def test_vectors_have_length_one(encoder: Encoder) -> None:
@@ -21,17 +37,101 @@ def test_vectors_have_length_one(encoder: Encoder) -> None:
     assert np.linalg.norm(encoder.encode_question(SHIP)) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_processor_with_bfloat16_finds_the_same(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def plain(encoder: Encoder) -> Encoder:
+    """The same encoder on a processor without AVX2: all of it in float32."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        slow = Encoder(encoder.name, encoder._folder)
+        slow.load()
+    return slow
+
+
+def layers_in_whole_numbers(encoder: Encoder) -> int:
+    return sum("forward" in vars(layer) for layer in encoder._model.modules())
+
+
+def test_whole_numbers_find_the_same_as_float32(encoder: Encoder, plain: Encoder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    texts = [*TEXTS, SHIP, "", "x " * 2000, "港口"]
+    defaults = SentenceTransformer(str(encoder._folder), device="cpu").encode(texts)
+    assert cosines(plain.encode_passages(texts), defaults) == pytest.approx(1.0, abs=1e-4)
+    assert np.min(cosines(encoder.encode_passages(texts), defaults)) >= 0.985
+    question = "Where did the ship run aground?"
+    assert encoder.encode_question(question) @ plain.encode_question(question) >= 0.985
+
+
+def test_whole_numbers_are_for_processors_that_are_faster_with_them(
+    encoder: Encoder, plain: Encoder
 ) -> None:
     import torch
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    halved = Encoder(encoder.name, encoder._folder)
-    texts = [SHIP, VESSEL, RECIPE]
-    vectors = halved.encode_passages(texts)
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
-    assert np.sum(vectors * encoder.encode_passages(texts), axis=1) == pytest.approx(1.0, abs=0.01)
+    able = bool(torch.cpu.get_capabilities().get("avx2"))
+    assert bool(layers_in_whole_numbers(encoder)) is able
+    assert layers_in_whole_numbers(plain) == 0
+
+
+@pytest.mark.parametrize("failure", ["other vectors", "no vectors", "an error"])
+def test_where_whole_numbers_do_not_agree_everything_stays_in_float32(
+    encoder: Encoder, plain: Encoder, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    import torch
+
+    def broken(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        if failure == "an error":
+            raise RuntimeError("not on this processor")
+        wrong = -1.0 if failure == "other vectors" else float("nan")
+        return torch.full((left.shape[0], right.shape[1]), wrong).cumsum(1)
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(torch, "_int_mm", broken)
+    fallen_back = Encoder(encoder.name, encoder._folder)
+    vectors = fallen_back.encode_passages([SHIP, RECIPE])
+    assert layers_in_whole_numbers(fallen_back) == 0
+    assert np.allclose(vectors, plain.encode_passages([SHIP, RECIPE]), atol=1e-5)
+
+
+def test_a_layer_in_whole_numbers_does_what_the_layer_does() -> None:
+    import torch
+
+    torch.manual_seed(1)
+    for has_bias in (True, False):
+        layer = torch.nn.Linear(37, 21, bias=has_bias)
+        values = torch.randn(2, 5, 37) + 3  # far from the middle of what 8 bits hold
+        values[0, 0] = 0.0
+        got, expected = _in_whole_numbers(layer)(values), layer(values).detach()
+        assert got.shape == expected.shape
+        assert float((got - expected).norm() / expected.norm()) < 0.02
+
+
+def test_no_product_overflows_on_a_processor_without_vnni() -> None:
+    # There, products are added two by two in 16 bits. oneDNN reads the variable once, at its start.
+    program = """
+import torch
+from rag.encoder import _in_whole_numbers
+layer = torch.nn.Linear(512, 8, bias=False)
+torch.nn.init.constant_(layer.weight, 1.0)
+values = torch.ones(1, 512)
+values[0, 0] = -1.0
+print(float(_in_whole_numbers(layer)(values)[0, 0].detach()))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert float(ran.stdout) == pytest.approx(510.0, rel=0.001)
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: Encoder) -> None:
+    together = encoder.encode_passages(TEXTS)
+    alone = np.concatenate([encoder.encode_passages([text]) for text in TEXTS])
+    assert np.min(cosines(together, alone)) >= 0.999
 
 
 def test_what_means_the_same_lies_nearer(encoder: Encoder) -> None:
@@ -46,22 +146,64 @@ def test_a_question_lies_near_its_answer(encoder: Encoder) -> None:
 
 
 def test_vectors_come_in_the_order_of_their_texts_over_several_batches(encoder: Encoder) -> None:
-    texts = [f"{'very ' * (i % 7)}late train number {i}" for i in range(BATCH + 5)]
-    together = encoder.encode_passages(texts)
-    for place in (0, 6, BATCH, BATCH + 4):
-        alone = encoder.encode_passages([texts[place]])[0]
+    together = encoder.encode_passages(TEXTS)
+    for place in range(0, len(TEXTS), 9):
+        alone = encoder.encode_passages([TEXTS[place]])[0]
         assert int(np.argmax(together @ alone)) == place
+
+
+def test_batches_hold_every_text_once_and_little_padding() -> None:
+    lengths = [3, 250, 0, 40, 41, 39, 300, 2]
+    batches = _batches(lengths, 125)
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+    assert batches[:3] == [[6], [1], [4, 3, 5]], "one longer than allowed stands alone"
+    assert all(
+        len(batch) * max(lengths[place] for place in batch) <= 125
+        for batch in batches
+        if len(batch) > 1
+    )
 
 
 def test_progress_adds_up(encoder: Encoder) -> None:
     told: list[int] = []
-    encoder.encode_passages(["a ship"] * (BATCH + 3), told.append)
-    assert told == [BATCH, 3]
+    encoder.encode_passages(TEXTS, told.append)
+    assert sum(told) == len(TEXTS)
+    assert len(told) > 1
+
+
+def test_whoever_stops_does_not_wait_for_the_rest(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def encode(texts: list[str]) -> np.ndarray:
+        begun.append(len(texts))
+        return np.ones((len(texts), 384), dtype=np.float32)
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoder, "_encode", lambda texts: (time.sleep(0.05), encode(texts))[1])
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode_passages(["word " * 200] * 400, stop)
+    assert sum(begun) < 200
+
+
+def test_counting_and_encoding_may_go_on_at_the_same_time(encoder: Encoder) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        encoded = [pool.submit(encoder.encode_question, text) for text in TEXTS]
+        counted = [pool.submit(encoder.count_tokens, [text * 300]) for text in TEXTS]
+        assert all(len(future.result()) == 384 for future in encoded)
+        assert all(future.result()[0] > 500 for future in counted)
 
 
 def test_nothing_to_encode_is_no_vector(encoder: Encoder) -> None:
     assert len(encoder.encode_passages([])) == 0
     assert encoder.count_tokens([]) == []
+
+
+def test_dimensions_are_those_of_the_vectors(encoder: Encoder) -> None:
+    assert encoder.dimensions == encoder.encode_passages([SHIP]).shape[1] == 384
 
 
 def test_tokens_are_counted_without_marks_and_without_cutting(encoder: Encoder) -> None:
@@ -79,3 +221,83 @@ def test_an_encoder_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) ->
         Encoder(str(tmp_path), tmp_path).load()
     assert "\n" not in str(told.value)
     assert "RAG_ENCODER" in told.value.remedy
+
+
+# -- the fingerprint
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with what decides an encoder's vectors, and something that doesn't."""
+    folder = tmp_path / "small"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    (folder / "model.safetensors").write_bytes(bytes(1000))
+    (folder / "README.md").write_text("An encoder.")
+    return folder
+
+
+def fingerprint(folder: Path, cache: Path | None = None) -> str:
+    return Encoder("small", folder, cache).fingerprint
+
+
+def test_a_fingerprint_is_the_files_own_wherever_they_lie(small: Path, tmp_path: Path) -> None:
+    first = fingerprint(small)
+    assert len(first) == 64
+    assert int(first, 16)
+    (small / "README.md").write_text("Another text.")
+    moved = small.rename(tmp_path / "moved")
+    assert fingerprint(moved) == first
+    assert Encoder("small", moved).id == ("small", first)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "1_Pooling/config.json"])
+def test_a_changed_byte_is_another_fingerprint(small: Path, tmp_path: Path, file: str) -> None:
+    before = [fingerprint(small), fingerprint(small, tmp_path / "cache")]
+    changed = bytearray((small / file).read_bytes())
+    changed[-1] ^= 1
+    (small / file).write_bytes(changed)
+    os.utime(small / file, ns=(1, 1))  # however coarse the disk's clock is
+    after = [fingerprint(small), fingerprint(small, tmp_path / "cache")]
+    assert before[0] == before[1]
+    assert after[0] == after[1] != before[0]
+
+
+def test_a_file_more_or_renamed_is_another_fingerprint(small: Path) -> None:
+    first = fingerprint(small)
+    (small / "modules.json").rename(small / "other.json")
+    second = fingerprint(small)
+    (small / "tokenizer.json").write_text("{}")
+    assert len({first, second, fingerprint(small)}) == 3
+
+
+def test_nothing_is_hashed_twice(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fingerprint(small, tmp_path / "cache")
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert fingerprint(small, tmp_path / "cache") == first
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", "\udcff"])
+def test_a_damaged_note_is_made_again(small: Path, tmp_path: Path, damage: str) -> None:
+    first = fingerprint(small, tmp_path / "cache")
+    [note] = (tmp_path / "cache" / "fingerprints").iterdir()
+    note.write_bytes(damage.encode(errors="surrogateescape"))
+    assert fingerprint(small, tmp_path / "cache") == first
+    assert first in note.read_text()
+
+
+def test_without_a_place_to_keep_it_it_is_hashed_each_time(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert fingerprint(small, tmp_path / "cache") == fingerprint(small)
+
+
+def test_weights_that_cannot_be_read_are_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    with pytest.raises(ModelError, match="Input/output error"):
+        fingerprint(small)
