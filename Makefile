@@ -2,7 +2,8 @@
 # make test   installs what the tests need and runs them all
 # make check  style, types and who imports whom
 # make fix    puts right what can be put right by itself
-# make bench  measures the answers (DATA=… for the folder of question sets)
+# make bench  measures answers, encoding, indexing and searching, in about an hour (DATA=… for the
+#             folder of question sets and articles)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,6 +37,9 @@ fix: .venv/installed-dev
 bench: .venv/installed
 	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2
+	$(BIN)/python benchmarks/encoding.py $(DATA)/scifact $(DATA)/reuters21578/articles.jsonl.gz
+	$(BIN)/python benchmarks/indexing.py $(DATA)/reuters21578/articles.jsonl.gz
+	$(BIN)/python benchmarks/million.py $(DATA)/squad2
 
 # llama.cpp is compiled for this machine. Its command-line programs' common code and its image
 # models are left out: nothing here uses them, and they take most of the time.

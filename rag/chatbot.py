@@ -3,13 +3,13 @@
 import collections.abc as abc
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from rag import citations, conversation, prompt
 from rag.datatypes import Answer, Evidence, Excerpt, Hit, Message, Mode, Prompt, Stage, Timings
 from rag.encoder import Encoder
-from rag.errors import QuestionError
+from rag.errors import IndexUnusable, QuestionError
 from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
 from rag.language import words
@@ -45,23 +45,39 @@ class Chatbot:
     """Answers questions over one index."""
 
     def __init__(self, index: PassageIndex, encoder: Encoder, generator: Generator) -> None:
-        self.index = index
         self._encoder = encoder
-        self._retriever = Retriever(index, encoder)
         self._generator = generator
+        self._retriever = Retriever(index, encoder)
 
     @classmethod
     def open(cls, settings: Settings) -> "Chatbot":
         """With the index and models of the settings. Raises IndexUnusable and ModelError."""
-        encoder = Encoder(settings.encoder, encoder_folder(settings.encoder, settings.cache))
-        index = PassageIndex.open(settings.index, encoder=settings.encoder)
+        folder = encoder_folder(settings.encoder, settings.cache)
+        encoder = Encoder(settings.encoder, folder, settings.cache)
+        index = PassageIndex.open(settings.index, encoder=encoder.id)
         file = generator_file(settings.generator, settings.cache)
         generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
         return cls(index, encoder, generator)
 
+    @property
+    def index(self) -> PassageIndex:
+        return self._retriever.index
+
+    def renew(self) -> None:
+        """Go over to the index's last commit, if there is a newer one that can be used.
+
+        Questions under way end with the one that they began with.
+        """
+        with suppress(IndexUnusable):
+            newest = self.index.newest()
+            if newest is not self.index:
+                newest.load()
+                self._retriever = Retriever(newest, self._encoder)
+
     def load_encoder(self) -> None:
         """Load what searching needs now rather than at the first question. Raises ModelError."""
         self._encoder.load()
+        self.index.load()
 
     def load(self) -> None:
         """Load every model now rather than at the first question. Raises ModelError."""
@@ -70,6 +86,7 @@ class Chatbot:
 
     def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
         """The standalone question and its `k` best hits. Raises QuestionError."""
+        self.renew()
         standalone = conversation.standalone(sound(question), history)
         return standalone, self._retriever.retrieve(standalone, k)
 
@@ -80,8 +97,11 @@ class Chatbot:
         stops the generator.
         """
         began = time.perf_counter()
-        standalone, hits = self.search(question, history, HITS)
-        evidence = self._retriever.evidence(standalone, hits[:READ])
+        self.renew()
+        retriever = self._retriever
+        standalone = conversation.standalone(sound(question), history)
+        hits = retriever.retrieve(standalone, HITS)
+        evidence = retriever.evidence(standalone, hits[:READ])
         answer = Answer(
             question=question,
             standalone_question=standalone,

@@ -3,8 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,19 @@ from typer.exceptions import TyperException
 
 from rag.datatypes import Answer, Message, Question
 from rag.errors import QuestionError, RagError, UsageError
-from rag.settings import load
+from rag.settings import SEEDS, Settings, load
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from rag.encoder import Encoder
+    from rag.indexing import Plan, Summary
+
 MOST_HITS = 1000
+
+MOST_SKIPPED = 20
+"""Named in the terminal, each with its reason."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,31 +74,130 @@ def index_command(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Start from nothing, with the sources named.")
     ] = False,
+    remove: Annotated[
+        list[Path] | None,
+        typer.Option("--remove", metavar="SOURCE", help="Take a source out of the index."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on bringing it in line whenever a source changes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the index in line with its sources (without SOURCE: those it knows, else seeds/)."""
     from rag import indexing
+
+    settings = load(index=index)
+    if sum([rebuild, bool(remove), dry_run, watch]) > 1 or (remove and sources):
+        raise UsageError(
+            "--rebuild, --remove, --dry-run and --watch do not go together, nor --remove with SOURCE.",
+            remedy="Give one of them.",
+        )
+    if dry_run:
+        show_plan(indexing.preview(settings.index, sources or []), as_json)
+        return
+    encoder = encoder_of(settings)
+    if remove:
+        show_summary(indexing.remove(settings.index, encoder, remove), settings.index, as_json)
+        return
+
+    def bring_in_line(named: list[Path]) -> None:
+        with progress_bar() as bar:
+            summary = indexing.sync(
+                settings.index, encoder, named, rebuild=rebuild, progress=Bar(bar)
+            )
+        show_summary(summary, settings.index, as_json)
+
+    bring_in_line(sources or [])
+    if watch:
+        follow(settings.index, bring_in_line)
+
+
+def encoder_of(settings: Settings) -> "Encoder":
     from rag.encoder import Encoder
     from rag.models import encoder_folder
 
-    settings = load(index=index)
-    encoder = Encoder(settings.encoder, encoder_folder(settings.encoder, settings.cache))
-    with progress_bar() as bar:
-        summary = indexing.sync(
-            settings.index, encoder, sources or [], rebuild=rebuild, progress=Bar(bar)
-        )
+    folder = encoder_folder(settings.encoder, settings.cache)
+    return Encoder(settings.encoder, folder, settings.cache)
+
+
+def follow(index: Path, bring_in_line: Callable[[list[Path]], None]) -> None:
+    """Bring the index in line at every change of its sources, until Ctrl-C."""
+    import watchfiles
+
+    from rag.index import PassageIndex
+
+    with PassageIndex.open(index) as opened:
+        watched = [path for path in opened.sources() if path.exists()]
+    print(f"Following {', '.join(map(str, watched))} (Ctrl-C stops it).", file=sys.stderr)
+    own = index.resolve()  # an index among its own articles would change them for ever
+
+    def is_article(_: object, path: str) -> bool:
+        return not Path(path).is_relative_to(own)
+
+    for _ in watchfiles.watch(*watched, watch_filter=is_article, ignore_permission_denied=True):
+        try:
+            bring_in_line([])
+        except RagError as error:  # what is wrong now may be right at the next change
+            print(f"rag: {error}", file=sys.stderr)
+
+
+def show_summary(summary: "Summary", index: Path, as_json: bool) -> None:
     if as_json:
         print_json(summary.as_json())
         return
     for path in summary.left:
-        print(f"The sample articles in {path} have left the index: it now holds your own.")
-    for skipped in summary.skipped:
+        samples = path == SEEDS.resolve()
+        what = f"The sample articles in {path} have" if samples else f"{path} has"
+        print(f"{what} left the index.")
+    for skipped in summary.skipped[:MOST_SKIPPED]:
         print(f"Skipped {skipped.path}: {skipped.reason}.")
+    more = len(summary.skipped) - MOST_SKIPPED
+    if more > 0:
+        print(f"Skipped {more} more; --json names them all.")
+    alone = f", {summary.left_alone} left alone (hidden, links)" if summary.left_alone else ""
     print(
-        f"{settings.index}: {summary.added} articles added, {summary.changed} changed,"
+        f"{index}: {summary.added} articles added, {summary.changed} changed,"
         f" {summary.removed} removed, {summary.unchanged} unchanged,"
-        f" {len(summary.skipped)} skipped; {summary.passages} passages; {summary.seconds:.1f} s."
+        f" {len(summary.skipped)} skipped{alone}; {summary.passages} passages;"
+        f" {summary.seconds:.1f} s.",
+        flush=True,
     )
+
+
+def show_plan(plan: "Plan", as_json: bool) -> None:
+    if as_json:
+        print_json(plan.as_json())
+        return
+    for path in plan.leave:
+        print(f"would leave: {path}")
+    for source in plan.sources:
+        new, changed = ([file.name for file in files] for files in (source.new, source.changed))
+        for what, names in {"new": new, "changed": changed, "gone": sorted(source.gone)}.items():
+            for name in names:
+                print(f"{what:<8} {source.source}: {name}")
+    if plan.nothing:
+        print("Nothing would change.")
+
+
+@app.command()
+def doctor(index: Index = None, as_json: AsJson = False) -> None:
+    """Check every link of the index, say what is wrong, and mend what can be mended."""
+    from rag.doctor import examine
+
+    settings = load(index=index)
+    with progress_bar() as bar:
+        findings = examine(settings.index, encoder_of(settings), Bar(bar))
+    if as_json:
+        print_json(findings.as_json())
+    else:
+        for problem in findings.problems:
+            print(f"Wrong: {problem}.")
+        print(findings.verdict)
+    if not findings.sound:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -172,21 +278,31 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
 
     settings = load(index=index)
     with PassageIndex.open(settings.index) as opened:
-        contents = opened.contents()
+        contents, commit = opened.contents(), opened.commit
     about = {
         "index": str(settings.index),
         "articles": contents.articles,
+        "duplicates": contents.duplicates,
         "passages": contents.passages,
         "bytes": contents.bytes,
-        "sources": dict(contents.sources),
-        "encoder": contents.encoder,
+        "sources": [asdict(source) for source in contents.sources],
+        "encoder": commit.encoder.name,
+        "dimensions": commit.dimensions,
+        "vectors": commit.family,
+        "recall": commit.recall,
         "generator": settings.generator,
     }
     if as_json:
         print_json(about)
         return
     for name, value in about.items():
-        print(f"{name:<10} {value}")
+        if name != "sources":
+            print(f"{name:<10} {value}")
+    for source in contents.sources:
+        print(
+            f"source     {source.path}: {source.articles} articles in {source.files} files,"
+            f" {source.bytes:,} bytes"
+        )
 
 
 # -- questions in
@@ -346,6 +462,10 @@ class Bar:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(task, total=total, rate="")
+
+    def expect(self, total: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, total=total)
 
     def advance(self, steps: int) -> None:
         if self._task is not None:

@@ -5,7 +5,8 @@ RagError
 ├── SettingError     a RAG_* variable or flag holds a value that it cannot take
 ├── SourceError      a source of articles cannot be read, or holds none
 ├── IndexUnusable    an index cannot be read, written or used with these models
-│   └── NoIndex      there is none, or none yet
+│   ├── NoIndex      there is none, or none yet
+│   └── IndexDamaged its files are not what was written
 ├── ModelError       a model is missing, broken or not the one expected
 ├── QuestionError    a question (or a file of questions) cannot be answered as it stands
 └── PageError        the chat page cannot be served
@@ -43,6 +44,10 @@ class IndexUnusable(RagError):
 
 
 class NoIndex(IndexUnusable):
+    pass
+
+
+class IndexDamaged(IndexUnusable):
     pass
 
 

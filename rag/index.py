@@ -1,71 +1,114 @@
 """PassageIndex: SQLite holds articles, passages, vectors and words; FAISS is built from it.
 
-Two files in the index's folder: `passages.sqlite` is the truth, and `vectors.N.faiss` was built
-from its commit N. When no FAISS file carries the database's commit (a crash, a copy, an older
-version), FAISS is built again from the stored vectors, without encoding anything.
+What is read is one commit (rag.commits), which never changes: a reader goes on with the commit that
+it opened, whatever is built meanwhile. Every article and passage carries a checksum, which is
+looked at whenever it is read, so that nothing is ever answered from damaged text.
 """
 
+import json
 import sqlite3
-import time
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.datatypes import Article, Excerpt, Passage
-from rag.errors import IndexUnusable, NoIndex
-from rag.passages import heading
+from rag import commits
+from rag.commits import Commit, full_disk, read_only
+from rag.datatypes import Article, EncoderId, Excerpt, Skipped
+from rag.errors import IndexDamaged, IndexUnusable
+from rag.language import searchable
+from rag.nearest import Batches, Nearest, build
 
-if TYPE_CHECKING:
-    import faiss
-
-DATABASE = "passages.sqlite"
-VERSION = 1
-"""Of the schema; an index of another version is refused."""
-
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE sources (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE files (
+    number INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources (id),
+    name TEXT NOT NULL,            -- as its source knows it
+    size INTEGER, mtime_ns INTEGER, hash BLOB,  -- as it was read; NULL until it is read to its end
+    UNIQUE (source, name)
+);
+CREATE TABLE skipped (
+    file INTEGER NOT NULL REFERENCES files (number),
+    path TEXT NOT NULL, reason TEXT NOT NULL,
+    taken INTEGER NOT NULL         -- whether it is only because another article has its id
+);
+CREATE INDEX skipped_of_file ON skipped (file);
 CREATE TABLE articles (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,       -- as the world knows it
+    file INTEGER NOT NULL REFERENCES files (number),
     source INTEGER NOT NULL REFERENCES sources (id),
     name TEXT NOT NULL,            -- as its source knows it
-    hash BLOB NOT NULL,
-    title TEXT NOT NULL, text TEXT NOT NULL, date TEXT, publisher TEXT, url TEXT,
+    hash BLOB NOT NULL,            -- of all that follows
+    title TEXT NOT NULL, text TEXT NOT NULL, date TEXT, publisher TEXT, url TEXT, pages TEXT,
     UNIQUE (source, name)
 );
+CREATE INDEX articles_of_file ON articles (file);
 CREATE TABLE passages (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: FAISS tells vectors by it
     article INTEGER NOT NULL REFERENCES articles (number),
     "start" INTEGER NOT NULL, "end" INTEGER NOT NULL,
-    vector BLOB                    -- float32, little-endian; NULL until it is encoded
+    key BLOB NOT NULL,             -- of its vector: a hash of what is encoded
+    checksum INTEGER NOT NULL      -- of the passage as it is read
 );
 CREATE INDEX passages_of_article ON passages (article);
-CREATE VIRTUAL TABLE words USING fts5 (title, text, tokenize = 'porter unicode61');
+CREATE INDEX passages_of_vector ON passages (key);
+CREATE TABLE vectors (
+    key BLOB NOT NULL UNIQUE,
+    vector BLOB NOT NULL,          -- float32, little-endian
+    checksum INTEGER NOT NULL
+);
+CREATE VIRTUAL TABLE words USING fts5 (
+    title, text, tokenize = "porter unicode61 categories 'L* N* Co Mn Mc'"
+);
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
 """
 
-_ARTICLE = "SELECT id, title, text, date, publisher, url FROM articles"
+ARTICLE = "SELECT id, title, text, date, publisher, url, pages, hash FROM articles"
 _EXCERPT = """
-SELECT a.id, a.title, p."start", p."end", substr(a.text, p."start" + 1, p."end" - p."start"),
-       a.date, a.publisher, a.url
+SELECT p.checksum, a.id, a.title, p."start", p."end",
+       substr(a.text, p."start" + 1, p."end" - p."start"), a.date, a.publisher, a.url, a.pages
 FROM passages p JOIN articles a ON a.number = p.article WHERE p.number = ?
 """
+BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """An article that the index holds already: its number, and the hash of its content."""
+class KnownFile:
+    """A file of a source as the index last read it.
+
+    `hash` is None when that came to no end, `mtime_ns` when the time stamp cannot be relied on.
+    """
 
     number: int
-    hash: bytes
+    size: int | None
+    mtime_ns: int | None
+    hash: bytes | None
+
+
+KnownFiles = Mapping[Path, Mapping[str, KnownFile]]
+"""Source → name → file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContents:
+    """What an index holds of one source; `bytes` is the size of its files there."""
+
+    path: str
+    articles: int
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,113 +117,74 @@ class Contents:
 
     articles: int
     passages: int
-    encoder: str
-    sources: Mapping[str, int]
+    duplicates: int
+    sources: tuple[SourceContents, ...]
     bytes: int
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def told(folder: Path) -> Iterator[None]:
     """Say what SQLite (or the file system) met in words that help."""
     try:
         yield
     except sqlite3.OperationalError as error:
         said = str(error)
-        if "full" in said:
-            problem, remedy = "The disk is full", "Make room there and run `rag index` again."
-        elif "locked" in said:
-            problem = "Another `rag index` is at work"
-            remedy = "Wait for it to end, or stop it."
-        elif "readonly" in said or "unable to open" in said:
-            problem = "The folder cannot be written to"
-            remedy = "Make it writable, or name another one with --index or RAG_INDEX."
-        else:
-            problem = f"The index cannot be used ({said})"
-            remedy = "Build it anew with `rag index --rebuild SOURCE`."
-        raise IndexUnusable(
-            f"{problem}: {folder}. The index is as it was.", remedy=remedy
-        ) from error
+        if "full" in said or "disk I/O" in said:
+            raise full_disk(folder) from error
+        if "readonly" in said or "unable to open" in said:
+            raise read_only(folder) from error
+        raise damaged(folder, said) from error
     except sqlite3.DatabaseError as error:
-        raise IndexUnusable(
-            f"{folder / DATABASE} is not an index, or is damaged ({error}).",
-            remedy="Build it anew with `rag index --rebuild SOURCE`.",
-        ) from error
+        raise damaged(folder, str(error)) from error
+
+
+def damaged(folder: Path, what: str) -> IndexDamaged:
+    return IndexDamaged(
+        f"The index in {folder} is damaged ({what}).", remedy="Run `rag doctor` to mend it."
+    )
 
 
 class PassageIndex:
-    """A searchable set of passages. Reading is safe from several threads."""
+    """A searchable set of passages: one commit. Reading is safe from several threads."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, commit: Commit, connection: sqlite3.Connection) -> None:
         self.folder = folder
+        self.commit = commit
         self._db = connection
         self._lock = RLock()
-        self._vectors: faiss.Index | None = None
+        self._nearest: Nearest | None = None
 
     # -- opening and closing
 
     @classmethod
-    def open(cls, folder: Path, *, encoder: str | None = None) -> "PassageIndex":
-        """Open an index for reading.
+    def open(cls, folder: Path, *, encoder: EncoderId | None = None) -> "PassageIndex":
+        """Open the last commit for reading.
 
-        Raises NoIndex when there is none, IndexUnusable when it was not made by `encoder`.
+        Raises NoIndex when there is none, IndexUnusable when it was not made by `encoder`,
+        IndexDamaged when its database is not what was written.
         """
-        file = folder / DATABASE
+        commit = commits.read(folder)
+        check_encoder(folder, commit, encoder)
         try:
-            if not file.is_file():
-                raise NoIndex(
-                    f"There is no index in {folder}.", remedy="Run `rag index` to build it."
-                )
-        except OSError as error:
-            raise IndexUnusable(
-                f"The folder {folder} cannot be read: {error.strerror}.",
-                remedy="Name another one with --index or RAG_INDEX.",
-            ) from error
-        with _told(folder):
-            uri = f"{file.resolve().as_uri()}?mode=ro"
-            try:
-                connection = _connect_reader(uri)
-            except sqlite3.OperationalError:
-                # A folder that cannot be written to has no room for SQLite's lock files. What stands
-                # in its log beside the database would then be passed over.
-                if _is_filled(Path(f"{file}-wal")):
-                    raise
-                connection = _connect_reader(f"{uri}&immutable=1")
-            index = cls(folder, connection)
-            try:
-                index._check(encoder)
-            except BaseException:
-                index.close()
+            connection = _connect(folder, commit)
+        except IndexDamaged:
+            if commits.read(folder).number == commit.number:
                 raise
-        return index
+            return cls.open(folder, encoder=encoder)  # a newer commit came between the two steps
+        return cls(folder, commit, connection)
 
-    @classmethod
-    @contextmanager
-    def change(cls, folder: Path, encoder: str, *, rebuild: bool) -> Iterator["IndexChange"]:
-        """One change of an index, made when there is none: all of it holds at the end, or nothing.
+    def newest(self) -> "PassageIndex":
+        """This index, or the last commit, opened, when that is another one.
 
-        Raises IndexUnusable when another change is under way, when the folder cannot be written,
-        or when the index was made by another encoder (unless it is to be rebuilt).
+        Raises what `open` raises; this index can be used all the same.
         """
-        with _told(folder):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise IndexUnusable(
-                    f"The folder {folder} cannot be made: {error.strerror}.",
-                    remedy="Name another one with --index or RAG_INDEX.",
-                ) from error
-            new = not (folder / DATABASE).exists()
-            connection = _connect(folder / DATABASE, replace_damaged=rebuild)
-            try:
-                change = IndexChange(folder, connection)
-                change.prepare(encoder, rebuild=rebuild)
-                yield change
-                change.commit()
-                new = False
-            finally:
-                connection.close()  # rolls back what was not committed
-                if new:
-                    _remove(folder / DATABASE)
+        if commits.read(self.folder).number == self.commit.number:
+            return self
+        return PassageIndex.open(self.folder, encoder=self.commit.encoder)
+
+    def load(self) -> None:
+        """Open FAISS's file now rather than at the first search."""
+        self._vectors()
 
     def close(self) -> None:
         self._db.close()
@@ -198,29 +202,35 @@ class PassageIndex:
 
     # -- what it holds
 
-    def about(self, key: str) -> str | int:
-        row = self._row("SELECT value FROM about WHERE key = ?", key)
-        return "" if row is None else row[0]
-
     def contents(self) -> Contents:
-        counts = self._rows(
-            "SELECT s.path, count(a.number) FROM sources s LEFT JOIN articles a ON a.source = s.id"
-            " GROUP BY s.id ORDER BY s.id"
+        sources = self._rows(
+            "SELECT path, (SELECT count(*) FROM articles WHERE source = s.id), count(f.number),"
+            " coalesce(sum(f.size), 0)"
+            " FROM sources s LEFT JOIN files f ON f.source = s.id GROUP BY s.id ORDER BY s.id"
         )
+        (articles, texts) = self._rows("SELECT count(*), count(DISTINCT text) FROM articles")[0]
         (passages,) = self._rows("SELECT count(*) FROM passages")[0]
         return Contents(
-            articles=sum(count for _, count in counts),
+            articles=articles,
             passages=passages,
-            encoder=str(self.about("encoder")),
-            sources=dict(counts),
-            bytes=sum(
-                file.stat().st_size for file in [self.folder / DATABASE, *_faiss_files(self.folder)]
-            ),
+            duplicates=articles - texts,
+            sources=tuple(SourceContents(*row) for row in sources),
+            bytes=sum(file.bytes for file in self.commit.files),
         )
 
     def sources(self) -> list[Path]:
         """The sources that the index remembers, oldest first."""
-        return [Path(path) for (path,) in self._rows("SELECT path FROM sources ORDER BY id")]
+        return [Path(path) for path in self.commit.sources]
+
+    def files(self) -> KnownFiles:
+        """The files of all sources as they were read."""
+        with told(self.folder), self._lock:
+            return known_files(self._db)
+
+    def skipped(self, sources: Sequence[Path]) -> list[Skipped]:
+        """What was skipped in these sources, in the order of their files."""
+        with told(self.folder), self._lock:
+            return skipped_in(self._db, sources)
 
     def titles(self, most: int) -> list[str]:
         """The titles of `most` articles, the newest first."""
@@ -228,35 +238,36 @@ class PassageIndex:
         return [title for (title,) in rows]
 
     def article(self, id: str) -> Article | None:
-        """The whole article of that id."""
-        row = self._row(f"{_ARTICLE} WHERE id = ?", id)
-        return None if row is None else Article(*row)
-
-    def has_article(self, id: str) -> bool:
-        return self._row("SELECT 1 FROM articles WHERE id = ?", id) is not None
+        """The whole article of that id. Raises IndexDamaged when it is not as it was taken in."""
+        row = self._row(f"{ARTICLE} WHERE id = ?", id)
+        if row is None:
+            return None
+        article = article_of(row)
+        if content_hash(article) != row[-1]:
+            raise damaged(self.folder, f"the article {id}")
+        return article
 
     # -- searching
 
     def nearest(self, vector: NDArray[np.float32], most: int) -> dict[int, float]:
         """Passage numbers → cosine to `vector`, the `most` nearest."""
-        index = self._faiss()
-        if index.ntotal == 0:
+        vectors = self._vectors()
+        if vectors.count == 0:
             return {}
-        if vector.shape[0] != index.d:
+        if vector.shape[0] != vectors.dimensions:
             raise IndexUnusable(
-                f"The index in {self.folder} holds vectors of {index.d} dimensions, the encoder makes"
-                f" {vector.shape[0]}.",
-                remedy="Build it anew with `rag index --rebuild SOURCE`.",
+                f"The index in {self.folder} holds vectors of {vectors.dimensions} dimensions, the"
+                f" encoder makes {vector.shape[0]}.",
+                remedy="Build it anew with `rag index --rebuild`.",
             )
-        scores, numbers = index.search(vector[np.newaxis], min(most, index.ntotal))
-        found = zip(numbers[0].tolist(), scores[0].tolist(), strict=True)
-        return {number: score for number, score in found if number >= 0}
+        return vectors.search(vector, most)
 
-    def matching(self, words: Sequence[str], most: int) -> dict[int, float]:
-        """Passage numbers → BM25 score (higher is better), the `most` best holding any of `words`."""
-        if not words:
+    def matching(self, phrases: Sequence[str], most: int) -> dict[int, float]:
+        """Passage numbers → BM25 score (higher is better), the `most` best holding any of `phrases`."""
+        said = [searchable(phrase).replace('"', '""') for phrase in phrases]
+        if not said:
             return {}
-        query = " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
+        query = " OR ".join(f'"{phrase}"' for phrase in said)
         rows = self._rows(
             "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", query, most
         )
@@ -267,68 +278,51 @@ class PassageIndex:
         (total,) = self._rows("SELECT count(*) FROM passages")[0]
         held = {}
         for stem in set(stems):
-            row = self._row("SELECT doc FROM vocabulary WHERE term = ?", stem)
+            row = self._row("SELECT doc FROM vocabulary WHERE term = ?", searchable(stem))
             held[stem] = 0 if row is None else row[0]
         return {stem: float(np.log(1 + total / (1 + count))) for stem, count in held.items()}
 
     def passages(self, numbers: Iterable[int]) -> list[Excerpt]:
-        """The passages of these numbers, in their order."""
+        """The passages of these numbers, in their order; a number that is none is left out.
+
+        Raises IndexDamaged when one is not as it was taken in.
+        """
         found = (self._row(_EXCERPT, number) for number in numbers)
-        return [Excerpt(*row) for row in found if row is not None]
+        return [self._excerpt(row) for row in found if row is not None]
 
     # -- inside
 
-    def _faiss(self) -> "faiss.Index":
-        with _told(self.folder), self._lock:
-            if self._vectors is None:
-                self._vectors = self._read_faiss() or self._build_faiss()
-            return self._vectors
+    def _excerpt(self, row: tuple) -> Excerpt:  # type: ignore[type-arg]
+        checksum, *held, pages = row
+        excerpt = replace(Excerpt(*held), pages=parsed_pages(pages))
+        if excerpt_checksum(excerpt) != checksum:
+            raise damaged(self.folder, f"a passage of {excerpt.article_id}")
+        return excerpt
 
-    def _read_faiss(self) -> "faiss.Index | None":
-        import faiss
+    def _vectors(self) -> Nearest:
+        with told(self.folder), self._lock:
+            if self._nearest is None:
+                self._nearest = self._stored() or self._rebuilt()
+            return self._nearest
 
-        file = _faiss_file(self.folder, int(self.about("commit")))
-        try:
-            index = faiss.read_index(str(file))
-        except (RuntimeError, MemoryError):  # not there, or damaged: it is only a copy
+    def _stored(self) -> Nearest | None:
+        """FAISS's file, when it is what was written."""
+        if self.commit.vectors.problem(self.folder):
             return None
-        (passages,) = self._db.execute("SELECT count(*) FROM passages").fetchone()
-        return index if index.ntotal == passages else None
+        with suppress(ValueError):
+            return Nearest.open(self.folder / self.commit.vectors.name)
+        return None
 
-    def _build_faiss(self) -> "faiss.Index":
-        import faiss
-
-        rows = self._db.execute("SELECT number, vector FROM passages ORDER BY number")
-        index: faiss.Index | None = None
-        while batch := rows.fetchmany(4096):
-            vectors = np.stack([np.frombuffer(blob, dtype="<f4") for _, blob in batch])
-            if index is None:
-                index = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
-            index.add_with_ids(vectors, np.array([number for number, _ in batch], dtype=np.int64))
-        return faiss.IndexIDMap2(faiss.IndexFlatIP(1)) if index is None else index
-
-    def _check(self, encoder: str | None) -> None:
-        """Raises IndexUnusable when this is no finished index, or not one of this encoder's."""
-        if not self._row("SELECT 1 FROM sqlite_schema WHERE name = 'about'"):
-            # The first build is still under way, or was killed.
-            raise NoIndex(
-                f"The index in {self.folder} was never finished.",
-                remedy="Run `rag index` to build it, or wait for the one that is at work.",
-            )
-        version, made_by = self.about("version"), self.about("encoder")
-        if version != VERSION:
-            raise IndexUnusable(
-                f"The index in {self.folder} is of version {version}, not {VERSION}.",
-                remedy="Build it anew with `rag index --rebuild SOURCE`.",
-            )
-        if encoder is not None and made_by != encoder:
-            raise IndexUnusable(
-                f"The index in {self.folder} was made by the encoder {made_by}, not {encoder}.",
-                remedy="Set RAG_ENCODER to that one, or build anew with `rag index --rebuild`.",
-            )
+    def _rebuilt(self) -> Nearest:
+        """FAISS's file made again from the vectors of the database: it is only a copy."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+            file = Path(temporary, "vectors.faiss")
+            count = self._db.execute("SELECT count(*) FROM passages").fetchone()[0]
+            build(vector_batches(self._db, self.folder), count, self.commit.dimensions, file)
+            return Nearest.open(file)
 
     def _rows(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        with _told(self.folder), self._lock:
+        with told(self.folder), self._lock:
             return self._db.execute(statement, values).fetchall()
 
     def _row(self, statement: str, *values: object) -> tuple | None:  # type: ignore[type-arg]
@@ -336,172 +330,95 @@ class PassageIndex:
         return rows[0] if rows else None
 
 
-class IndexChange(PassageIndex):
-    """An index while it is changed; see PassageIndex.change."""
+def check_encoder(folder: Path, commit: Commit, encoder: EncoderId | None) -> None:
+    """Raises IndexUnusable when the commit was made by another encoder."""
+    if encoder is None or encoder == commit.encoder:
+        return
+    made_by, same = commit.encoder.name, commit.encoder.name == encoder.name
+    other = "whose files have changed since" if same else f"not {encoder.name}"
+    raise IndexUnusable(
+        f"The index in {folder} was made by the encoder {made_by}, {other}.",
+        remedy="Build it anew with `rag index --rebuild`, or set RAG_ENCODER to the one that made it.",
+    )
 
-    def prepare(self, encoder: str, *, rebuild: bool) -> None:
-        """Make the tables of a new index; empty those of one that is to be rebuilt."""
-        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
-        if rebuild and names:
-            self._drop_everything()
-        if rebuild or not names:
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    self._db.execute(statement)
-            about = {"version": VERSION, "encoder": encoder, "commit": 0}
-            self._db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-            return
-        self._check(encoder)
 
-    def _drop_everything(self) -> None:
-        for name in ("vocabulary", "words", "passages", "articles", "sources", "about"):
-            self._db.execute(f"DROP TABLE IF EXISTS {name}")
-
-    def commit(self) -> None:
-        """Write FAISS's file for the new commit, then commit, then drop the older files."""
-        number = time.time_ns()  # always rising, and never the same for two indexes
-        self._db.execute("UPDATE about SET value = ? WHERE key = 'commit'", (number,))
-        file = _faiss_file(self.folder, number)
-        try:
-            self._write_faiss(file)
-            self._db.execute("COMMIT")
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
-        for old in _faiss_files(self.folder):
-            if old != file:
-                old.unlink(missing_ok=True)
-
-    def _write_faiss(self, file: Path) -> None:
-        import faiss
-
-        try:
-            faiss.write_index(self._build_faiss(), str(file))
-        except RuntimeError as error:
-            raise IndexUnusable(
-                f"{file} cannot be written. The index is as it was.",
-                remedy="Make room there and run `rag index` again.",
-            ) from error
-
-    # -- sources and articles
-
-    def add_source(self, path: Path) -> int:
-        """The number of the source at `path`, which is remembered from now on."""
-        self._db.execute("INSERT OR IGNORE INTO sources (path) VALUES (?)", (str(path),))
-        (number,) = self._db.execute(
-            "SELECT id FROM sources WHERE path = ?", (str(path),)
-        ).fetchone()
-        return int(number)
-
-    def remove_source(self, path: Path) -> int:
-        """Forget a source with all its articles; how many these were."""
-        source = self.add_source(path)
-        articles = self.known(source).values()
-        for known in articles:
-            self.remove(known.number)
-        self._db.execute("DELETE FROM sources WHERE id = ?", (source,))
-        return len(articles)
-
-    def known(self, source: int) -> dict[str, Known]:
-        """The articles of a source, by the name that it knows them by."""
-        rows = self._rows("SELECT name, number, hash FROM articles WHERE source = ?", source)
-        return {name: Known(number, hash) for name, number, hash in rows}
-
-    def add(self, article: Article, source: int, name: str, hash: bytes) -> None:
-        """Take an article in; it has no passages yet."""
-        self._db.execute(
-            "INSERT INTO articles (id, source, name, hash, title, text, date, publisher, url)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(article.id, source, name, hash, article.title, article.text),
-                *(article.date, article.source, article.url),
-            ),
+def _connect(folder: Path, commit: Commit) -> sqlite3.Connection:
+    file = folder / commit.database.name
+    if not file.is_file() or file.stat().st_size != commit.database.bytes:
+        raise damaged(folder, f"{file.name} is not as long as it was written")
+    with told(folder):
+        return sqlite3.connect(
+            f"{file.resolve().as_uri()}?mode=ro&immutable=1",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
         )
 
-    def remove(self, article: int) -> None:
-        """Remove an article from everything."""
-        within = "(SELECT number FROM passages WHERE article = ?)"
-        self._db.execute(f"DELETE FROM words WHERE rowid IN {within}", (article,))
-        self._db.execute("DELETE FROM passages WHERE article = ?", (article,))
-        self._db.execute("DELETE FROM articles WHERE number = ?", (article,))
 
-    def uncut(self) -> list[int]:
-        """The numbers of the articles that have no passages yet."""
-        rows = self._rows(
-            "SELECT number FROM articles WHERE number NOT IN (SELECT article FROM passages)"
+# -- rows
+
+
+def article_of(row: Sequence[Any]) -> Article:
+    """The article of a row of ARTICLE."""
+    *held, pages, _ = row
+    return replace(Article(*held), pages=parsed_pages(pages))
+
+
+def parsed_pages(pages: str | None) -> tuple[int, ...]:
+    return tuple(json.loads(pages)) if pages else ()
+
+
+def content_hash(article: Article) -> bytes:
+    """Of everything in an article but its id."""
+    about = [article.title, article.text, article.date, article.source, article.url, article.pages]
+    return sha256(json.dumps(about).encode()).digest()
+
+
+def excerpt_checksum(excerpt: Excerpt) -> int:
+    """Of everything that is shown of a passage."""
+    held = [
+        *(excerpt.article_id, excerpt.title, excerpt.date, excerpt.source, excerpt.url),
+        *(excerpt.start, excerpt.end, excerpt.text, excerpt.pages),
+    ]
+    return crc32(json.dumps(held).encode())
+
+
+def known_files(db: sqlite3.Connection) -> KnownFiles:
+    files: dict[Path, dict[str, KnownFile]] = {}
+    for path, name, *known in db.execute(
+        "SELECT s.path, f.name, f.number, f.size, f.mtime_ns, f.hash"
+        " FROM files f JOIN sources s ON s.id = f.source"
+    ):
+        files.setdefault(Path(path), {})[name] = KnownFile(*known)
+    return files
+
+
+def skipped_in(db: sqlite3.Connection, sources: Sequence[Path]) -> list[Skipped]:
+    rows = db.execute(
+        "SELECT s.path, s.reason FROM skipped s JOIN files f ON f.number = s.file"
+        " JOIN sources ON sources.id = f.source"
+        f" WHERE sources.path IN ({', '.join('?' * len(sources))})"
+        " ORDER BY f.source, f.name, s.rowid",
+        [str(path) for path in sources],
+    )
+    return [Skipped(*row) for row in rows]
+
+
+def vector_batches(db: sqlite3.Connection, folder: Path, *, above: int = 0) -> Batches:
+    """The numbers beyond `above` with their vectors, a batch at a time. Raises IndexDamaged then."""
+
+    def batches() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        rows = db.execute(
+            "SELECT p.number, v.vector, v.checksum FROM passages p"
+            " LEFT JOIN vectors v ON v.key = p.key WHERE p.number > ? ORDER BY p.number",
+            (above,),
         )
-        return [number for (number,) in rows]
+        while batch := rows.fetchmany(BATCH):
+            for number, vector, checksum in batch:
+                if vector is None or crc32(vector) != checksum:
+                    raise damaged(folder, f"the vector of passage {number}")
+            numbers = np.array([number for number, *_ in batch], dtype=np.int64)
+            vectors = [np.frombuffer(vector, dtype="<f4") for _, vector, _ in batch]
+            yield numbers, np.stack(vectors).astype(np.float32, copy=False)
 
-    def article_of(self, number: int) -> Article:
-        """The article of that number, which must be held."""
-        return Article(*self._rows(f"{_ARTICLE} WHERE number = ?", number)[0])
-
-    def add_passages(self, number: int, article: Article, passages: Iterable[Passage]) -> None:
-        """Take in an article's passages; they have no vectors yet."""
-        title = heading(article.title, article.date)
-        for passage in passages:
-            cursor = self._db.execute(
-                'INSERT INTO passages (article, "start", "end") VALUES (?, ?, ?)',
-                (number, passage.start, passage.end),
-            )
-            self._db.execute(
-                "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",
-                (cursor.lastrowid, title, article.text[passage.start : passage.end]),
-            )
-
-    def unencoded(self) -> list[int]:
-        """The numbers of the passages that have no vector yet."""
-        return [n for (n,) in self._rows("SELECT number FROM passages WHERE vector IS NULL")]
-
-    def set_vectors(self, numbers: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Store vectors, shape (numbers, dimensions), of these passages."""
-        little_endian = vectors.astype("<f4")
-        rows = zip((vector.tobytes() for vector in little_endian), numbers, strict=True)
-        self._db.executemany("UPDATE passages SET vector = ? WHERE number = ?", rows)
-
-
-def _faiss_file(folder: Path, commit: int) -> Path:
-    return folder / f"vectors.{commit}.faiss"
-
-
-def _faiss_files(folder: Path) -> list[Path]:
-    return list(folder.glob("vectors.*.faiss"))
-
-
-def _is_filled(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
-
-
-def _connect_reader(uri: str) -> sqlite3.Connection:
-    """A connection that goes on reading the commit that it was made at, whatever is written."""
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("BEGIN")
-        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect(database: Path, *, replace_damaged: bool) -> sqlite3.Connection:
-    """A connection that holds the right to write."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=1)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        connection.close()
-        raise
-    except sqlite3.DatabaseError:  # not a database
-        connection.close()
-        if not replace_damaged:
-            raise
-        _remove(database)
-        return _connect(database, replace_damaged=False)
-    return connection
-
-
-def _remove(database: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    return batches

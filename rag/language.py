@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from unicodedata import normalize
 
 import punkt
 import snowballstemmer
@@ -15,7 +16,19 @@ import snowballstemmer
 _BLANK_LINE = re.compile(r"\n\s*\n|\Z")
 _DETACHED_STOP = re.compile(r" \.(?=\s|$)")
 _SPOKEN = re.compile(r"[?!,]\s?[\"'”’»]\s*\Z")
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
+# Scripts that put no space between words: Han, kana, Thai, Lao, Myanmar, Khmer.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+_ONE = re.compile(f"[{_UNSPACED}]")
+_RUN = re.compile(f"[{_UNSPACED}]+")
+_JOINED = "\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0dff"  # marks within words, which \w leaves out
+_WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,]\d+)*|(?:[^\W\d_{_UNSPACED}]|[{_JOINED}])+")
+_MARKS = re.compile(  # accents, Hebrew and Arabic vowel signs, and Arabic's lengthening stroke
+    "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]"
+)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_FULL_STOP = re.compile(r"[。！？｡؟۔]+[」』”’）]*")
 _SEGMENTER = punkt.tokenizer_for("english", prefixes=True)
 _STEMMER = snowballstemmer.stemmer("porter")
 
@@ -54,7 +67,9 @@ def _starts(paragraph: str) -> list[int]:
     """Where the sentences of a paragraph start."""
     attached = _DETACHED_STOP.sub(". ", paragraph)
     found = [start for start, _ in _SEGMENTER.span_tokenize(attached)]
-    return [0, *(start for start in found[1:] if not _goes_on(paragraph, start))]
+    starts = {start for start in found[1:] if not _goes_on(paragraph, start)}
+    starts |= {stop.end() for stop in _FULL_STOP.finditer(paragraph)} - {len(paragraph)}
+    return [0, *sorted(starts)]
 
 
 def _goes_on(paragraph: str, start: int) -> bool:
@@ -70,14 +85,45 @@ def trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of `text`, lower-cased, in order; figures keep their points and commas."""
+    """The words and numbers of `text`, lower-cased, in order; figures keep their points and commas.
+
+    Where a script puts no space between words, every character counts as one.
+    """
     return _WORD.findall(text.lower())
+
+
+def searchable(text: str) -> str:
+    """`text` as the lexical index holds it, so that the same word is the same there.
+
+    Case, accents, vowel signs, widths and separators of thousands are folded away; where a script
+    puts no space between words, its characters stand apart, and a phrase of them finds them.
+    """
+    folded = _THOUSANDS.sub("", text.casefold())
+    if folded.isascii():
+        return folded
+    folded = normalize("NFC", _MARKS.sub("", normalize("NFKD", folded)))
+    return _ONE.sub(r" \g<0> ", folded).strip()
+
+
+def phrases(question: str) -> list[str]:
+    """What to search a question's words by, each once: those that carry meaning, or else all.
+
+    A run of a script without spaces comes as its pairs of neighbours, which is most words' length.
+    """
+    said = [run for part in _RUN.split(question) for run in words(part)]
+    meant = [word for word in said if word not in STOP_WORDS] or said
+    pairs = [pair for run in _RUN.findall(question) for pair in _pairs(run)]
+    return list(dict.fromkeys([*meant, *pairs]))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
 
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The word's stem by Porter's algorithm (1980), which FTS5's `porter` tokeniser follows too."""
-    return str(_STEMMER.stemWord(word))
+    return str(_STEMMER.stemWord(searchable(word)))
 
 
 def terms(text: str) -> list[str]:

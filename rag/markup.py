@@ -161,8 +161,10 @@ def _passage(passage: Excerpt, *, is_open: bool) -> str:
 
 
 def _about(excerpt: Excerpt) -> str:
-    """Date, source and link, where they are known."""
-    parts = [escape(part) for part in (excerpt.date, excerpt.source) if part]
+    """Date, source, page, link and where else it stands, where they are known."""
+    page = f"page {excerpt.page}" if excerpt.page else ""
+    also = "also in " + ", ".join(twin.title for twin in excerpt.also) if excerpt.also else ""
+    parts = [escape(part) for part in (excerpt.date, excerpt.source, page, also) if part]
     if excerpt.url and _is_web(excerpt.url):
         url = escape(excerpt.url)
         parts.append(

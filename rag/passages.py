@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 
-from rag.datatypes import Article, Excerpt, Passage
+from rag.datatypes import Article, Passage
 from rag.language import sentences, trim
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
@@ -30,9 +32,24 @@ def short_heading(title: str, date: str | None, count_tokens: CountTokens, max_t
     return short
 
 
-def encoded_text(heading: str, passage: Excerpt) -> str:
+def headings(count_tokens: CountTokens, max_tokens: int) -> Callable[[str, str | None], str]:
+    """Title and date → their short heading; those last asked for are remembered."""
+
+    @lru_cache(maxsize=1024)
+    def heading(title: str, date: str | None) -> str:
+        return short_heading(title, date, count_tokens, max_tokens)
+
+    return heading
+
+
+def vector_key(heading: str, text: str) -> bytes:
+    """What the vector of a passage is found by: a hash of what is encoded."""
+    return sha256(encoded_text(heading, text).encode()).digest()[:16]
+
+
+def encoded_text(heading: str, text: str) -> str:
     """What the encoder sees of a passage: its article's (short) heading, then its text."""
-    return f"{heading}\n{passage.text}"
+    return f"{heading}\n{text}"
 
 
 def split(article: Article, count_tokens: CountTokens, max_tokens: int) -> Iterator[Passage]:

@@ -1,7 +1,6 @@
 """What the tests share: the real models, loaded once, a few articles, an encoder to count on."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from rag import indexing
+from rag.change import IndexChange
 from rag.chatbot import Chatbot
 from rag.encoder import Encoder
 from rag.generator import LlamaGenerator
-from rag.index import DATABASE, PassageIndex
+from rag.index import PassageIndex
 from rag.models import MINILM, SMOLLM2, encoder_folder, generator_file
 
 RunRag = Callable[..., "subprocess.CompletedProcess[str]"]
 WriteProtect = Callable[[Path], None]
-Held = Callable[[Path], dict[str, object]]
+Held = Callable[[Path], dict[str, bytes]]
 
 ARTICLES = {
     "lighthouse.md": """---
@@ -101,15 +101,16 @@ def index_folder(
 @pytest.fixture
 def empty_index(tmp_path: Path, encoder: Encoder) -> Iterator[PassageIndex]:
     """An index that holds no article."""
-    with PassageIndex.change(tmp_path / "empty", encoder.name, rebuild=False):
-        pass
-    with PassageIndex.open(tmp_path / "empty", encoder=encoder.name) as index:
+    (tmp_path / "empty").mkdir()
+    with IndexChange.begin(tmp_path / "empty", encoder.id, rebuild=False) as change:
+        change.publish()
+    with PassageIndex.open(tmp_path / "empty", encoder=encoder.id) as index:
         yield index
 
 
 @pytest.fixture(scope="session")
 def chatbot(index_folder: Path, encoder: Encoder, generator: LlamaGenerator) -> Iterator[Chatbot]:
-    with PassageIndex.open(index_folder, encoder=encoder.name) as index:
+    with PassageIndex.open(index_folder, encoder=encoder.id) as index:
         yield Chatbot(index, encoder, generator)
 
 
@@ -117,6 +118,9 @@ class Quiet:
     """Progress that is told to nobody."""
 
     def start(self, task: str, total: int | None) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def advance(self, steps: int) -> None:
@@ -134,8 +138,10 @@ class FakeEncoder(Encoder):
         name: str = "fake",
         fail_after: int | None = None,
         failure: type[BaseException] = KeyboardInterrupt,
+        fingerprint: str = "made up",
     ) -> None:
         super().__init__(name, Path("no-model"))
+        self.fingerprint = fingerprint
         self.encoded: list[str] = []
         self._fail_after = fail_after
         self._failure = failure
@@ -232,17 +238,11 @@ def write_protect() -> WriteProtect:
 # -- what an index holds, to the byte
 
 
-def _held(folder: Path) -> dict[str, object]:
-    """Everything in an index's folder: the database's rows, the other files' bytes."""
-    database = folder / DATABASE
-    if not database.exists():
-        return {path.name: path.read_bytes() for path in folder.glob("*")}
-    connection = sqlite3.connect(database.resolve().as_uri() + "?mode=ro", uri=True)
-    try:
-        rows = list(connection.iterdump())
-    finally:
-        connection.close()
-    return {DATABASE: rows, **{p.name: p.read_bytes() for p in folder.glob("*.faiss")}}
+def _held(folder: Path) -> dict[str, bytes]:
+    """The bytes of everything that a reader of the index can come across."""
+    beside = ("building.", "lock", "holder")
+    files = [path for path in folder.glob("*") if not path.name.startswith(beside)]
+    return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="session")

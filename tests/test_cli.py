@@ -1,11 +1,17 @@
 """The commands as other programs and people use them."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from rag import cli
+from rag.index import PassageIndex
 
 
 def run(
@@ -102,7 +108,9 @@ def test_info_says_what_the_index_holds(rag, index_folder: Path) -> None:
     code, out, _ = rag("info", "--index", str(index_folder), "--json")
     about = json.loads(out)
     assert code == 0
-    assert about["articles"] == sum(about["sources"].values()) > 0
+    assert about["articles"] == sum(source["articles"] for source in about["sources"]) > 0
+    assert [source["files"] for source in about["sources"]] == [3]
+    assert (about["vectors"], about["recall"], about["dimensions"]) == ("Flat", 1.0, 384)
     assert about["encoder"] == "all-MiniLM-L6-v2"
 
 
@@ -112,6 +120,100 @@ def test_index_as_json_is_what_the_contract_says(rag, index_folder: Path) -> Non
     assert code == 0
     assert set(told["articles"]) == {"added", "changed", "removed", "unchanged", "skipped"}
     assert {"passages", "seconds", "passages_per_second", "encoder", "skipped"} <= set(told)
+
+
+def test_watching_brings_every_change_in_until_it_is_stopped(tmp_path: Path) -> None:
+    news, index = tmp_path / "news", tmp_path / "news" / "index"
+    news.mkdir()
+    (news / "ferry.txt").write_text("The ferry left Port Ellery at noon.")
+    command = [sys.executable, "-m", "rag", "index", str(news), "--index", str(index), "--watch"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert "1 articles added" in watching.stdout.readline()
+        while "Following" not in watching.stderr.readline():
+            assert watching.poll() is None
+        time.sleep(1)  # the folder is listened to from a moment after that on
+        (news / "owl.txt").write_text("An owl moved into the town hall.")
+        assert "1 articles added, 0 changed" in watching.stdout.readline()
+        (news / "ferry.txt").unlink()
+        assert "1 removed, 1 unchanged" in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        rest, said = watching.communicate(timeout=60)
+    assert (rest, watching.returncode) == ("", 130)
+    assert said.endswith("rag: Interrupted.\n")
+    with PassageIndex.open(index) as opened:
+        assert opened.article("owl.txt") is not None
+        assert opened.article("ferry.txt") is None
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(
+    rag, tmp_path: Path, index_folder: Path, articles_folder: Path
+) -> None:
+    index, news = tmp_path / "index", tmp_path / "news"
+    shutil.copytree(articles_folder, news)
+    shutil.copytree(index_folder, index)
+    files = {path.name: path.read_bytes() for path in index.iterdir()}
+    code, out, _ = rag("index", str(news), "--dry-run", "--index", str(index))
+    assert code == 0
+    assert f"new      {news}: marsh.md\n" in out
+    code, out, _ = rag("index", "--dry-run", "--json", "--index", str(index))
+    (source,) = json.loads(out)["sources"]
+    assert source == {"path": str(articles_folder), "new": [], "changed": [], "gone": []}
+    assert {path.name: path.read_bytes() for path in index.iterdir()} == files
+
+
+def test_a_source_is_taken_out(
+    rag, tmp_path: Path, index_folder: Path, articles_folder: Path
+) -> None:
+    index, more = tmp_path / "index", tmp_path / "more"
+    shutil.copytree(index_folder, index)
+    more.mkdir()
+    (more / "owl.txt").write_text("An owl moved into the town hall.")
+    rag("index", str(more), "--index", str(index))
+    code, out, _ = rag("index", "--remove", str(articles_folder), "--index", str(index))
+    assert code == 0
+    assert f"{articles_folder} has left the index." in out
+    assert "3 removed" in out
+    _, out, _ = rag("info", "--index", str(index), "--json")
+    assert [source["path"] for source in json.loads(out)["sources"]] == [str(more)]
+
+
+def test_the_doctor_finds_nothing_or_says_what_it_mended(
+    rag, tmp_path: Path, index_folder: Path
+) -> None:
+    index = tmp_path / "index"
+    shutil.copytree(index_folder, index)
+    assert rag("doctor", "--index", str(index))[:2] == (0, f"All is well with {index}.\n")
+    (vectors,) = index.glob("*.faiss")
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    code, out, _ = rag("doctor", "--index", str(index), "--json")
+    told = json.loads(out)
+    assert (code, told["sound"], len(told["problems"])) == (0, True, 1)
+    assert vectors.name in told["problems"][0]
+    assert rag("doctor", "--index", str(index))[:2] == (0, f"All is well with {index}.\n")
+
+
+def test_what_cannot_be_mended_ends_with_1(rag, tmp_path: Path, index_folder: Path) -> None:
+    index = tmp_path / "index"
+    shutil.copytree(index_folder, index)
+    (index / "current.json").write_text("{}")
+    for database in index.glob("*.sqlite"):
+        database.write_bytes(b"ruined" * 1000)
+    code, out, _ = rag("doctor", "--index", str(index))
+    assert code == 1
+    assert "current.json is damaged" in out
+    assert "It could not be mended" in out
+    assert "`rag index --rebuild SOURCE`" in out
+
+
+@pytest.mark.parametrize("words", [["--watch", "--dry-run"], ["--remove", "a", "b"]])
+def test_what_does_not_go_together_is_told(rag, words: list[str]) -> None:
+    code, _, err = rag("index", *words)
+    assert code == 2
+    assert "do not go together" in err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """PassageIndex: what it finds, and that FAISS's file is only a copy."""
 
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +10,10 @@ import numpy as np
 import pytest
 
 from rag import indexing
-from rag.datatypes import Article
-from rag.errors import IndexUnusable, NoIndex
-from rag.index import DATABASE, PassageIndex
+from rag.datatypes import Article, EncoderId
+from rag.errors import IndexDamaged, IndexUnusable, NoIndex
+from rag.index import PassageIndex
+from rag.nearest import Nearest
 
 if TYPE_CHECKING:
     from conftest import FakeEncoder, Held, Quiet
@@ -136,9 +136,10 @@ def test_a_rare_word_weighs_more(index: PassageIndex) -> None:
 
 def test_contents_are_counted(index: PassageIndex, source: Path, folder: Path) -> None:
     contents = index.contents()
-    assert (contents.articles, contents.passages, contents.encoder) == (3, 3, "fake")
-    assert contents.sources == {str(source): 3}
-    files = [folder / DATABASE, *folder.glob("*.faiss")]
+    assert (contents.articles, contents.passages, contents.duplicates) == (3, 3, 0)
+    assert [(s.path, s.articles, s.files) for s in contents.sources] == [(str(source), 3, 3)]
+    assert contents.sources[0].bytes == sum(file.stat().st_size for file in source.iterdir())
+    files = [*folder.glob("*.sqlite"), *folder.glob("*.faiss")]
     assert contents.bytes == sum(file.stat().st_size for file in files)
 
 
@@ -208,16 +209,14 @@ def test_without_a_sound_faiss_file_the_same_is_found(
 def test_the_next_sync_writes_the_faiss_file_again_without_encoding(
     folder: Path, sync: Sync, name: str, fake_encoder: "type[FakeEncoder]"
 ) -> None:
-    import faiss
-
     (file,) = folder.glob("*.faiss")
-    damage_by(name)(file, file.with_name(DATABASE))
+    damage_by(name)(file, next(folder.glob("*.sqlite")))
     encoder = fake_encoder(fail_after=0, failure=AssertionError)
     sync(encoder)
     (file,) = folder.glob("*.faiss")
     with PassageIndex.open(folder) as index:
-        assert file.name == f"vectors.{index.about('commit')}.faiss"
-    assert faiss.read_index(str(file)).ntotal == 3
+        assert file.name == index.commit.vectors.name
+    assert Nearest.open(file).count == 3
     assert encoder.encoded == []
 
 
@@ -254,7 +253,7 @@ def test_a_reader_outlives_a_rebuild(
         encoder = fake_encoder("another")
         indexing.sync(folder, encoder, [source], rebuild=True, progress=quiet)
         assert matching(old, "tiger") == ["tiger.txt"]
-        assert old.about("encoder") == "fake"
+        assert old.commit.encoder.name == "fake"
 
 
 # -- what cannot be used
@@ -265,43 +264,46 @@ def test_no_index_is_told(tmp_path: Path) -> None:
         PassageIndex.open(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        pytest.param(b"not a database at all " * 100, "is not an index, or is damaged", id="text"),
-    ],
-)
-def test_a_file_that_is_no_index_is_told(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / DATABASE).write_bytes(content)
-    with pytest.raises(IndexUnusable, match=said) as told:
-        PassageIndex.open(tmp_path)
+@pytest.mark.parametrize("content", [b"", b"{}", b"no JSON", b'{"commit": []}', b"\xff"])
+def test_a_folder_that_holds_no_index_of_ours_is_told(folder: Path, content: bytes) -> None:
+    (folder / "current.json").write_bytes(content)
+    with pytest.raises(IndexDamaged, match=r"current\.json is damaged") as told:
+        PassageIndex.open(folder)
     assert "--rebuild" in told.value.remedy
 
 
-def test_an_index_of_another_version_is_refused(folder: Path, sync: Sync, held: "Held") -> None:
-    with sqlite3.connect(folder / DATABASE) as database:
-        database.execute("UPDATE about SET value = 99 WHERE key = 'version'")
-    database.close()
+def test_an_index_of_a_later_version_is_refused(folder: Path, sync: Sync, held: "Held") -> None:
+    file = folder / "current.json"
+    file.write_text(file.read_text().replace('"version": 2', '"version": 99'))
     before = held(folder)
-    with pytest.raises(IndexUnusable, match="is of version 99, not 1"):
-        PassageIndex.open(folder)
-    with pytest.raises(IndexUnusable, match="is of version 99, not 1"):
-        sync()
+    for use in (lambda: PassageIndex.open(folder), sync):
+        with pytest.raises(IndexUnusable, match="is of version 99, not 2"):
+            use()
     assert held(folder) == before
 
 
-def test_an_index_of_another_encoder_is_refused(folder: Path) -> None:
-    with pytest.raises(IndexUnusable, match="was made by the encoder fake, not another"):
-        PassageIndex.open(folder, encoder="another")
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (EncoderId("another", "made up"), "was made by the encoder fake, not another"),
+        (EncoderId("fake", "another"), "the encoder fake, whose files have changed since"),
+    ],
+)
+def test_an_index_of_another_encoder_is_refused(folder: Path, other: EncoderId, said: str) -> None:
+    with pytest.raises(IndexUnusable, match=said) as told:
+        PassageIndex.open(folder, encoder=other)
+    assert "`rag index --rebuild`" in told.value.remedy
 
 
 def test_a_damaged_database_is_replaced_by_a_rebuild_only(
     folder: Path, source: Path, sync: Sync, fake_encoder: "type[FakeEncoder]", quiet: "Quiet"
 ) -> None:
-    (folder / DATABASE).write_bytes(b"ruined" * 1000)
-    with pytest.raises(IndexUnusable, match="is not an index, or is damaged"):
+    (database,) = folder.glob("*.sqlite")
+    database.write_bytes(b"ruined" * 1000)
+    (source / "new.txt").write_text("An owl moved in.")
+    with pytest.raises(IndexDamaged, match="is damaged"):
         sync()
-    assert (folder / DATABASE).read_bytes() == b"ruined" * 1000
+    assert database.read_bytes() == b"ruined" * 1000
     indexing.sync(folder, fake_encoder(), [source], rebuild=True, progress=quiet)
     with PassageIndex.open(folder) as index:
         assert matching(index, "tiger") == ["tiger.txt"]
@@ -313,8 +315,6 @@ def test_a_vector_of_another_length_is_told(index: PassageIndex) -> None:
 
 
 def test_an_index_whose_first_build_was_killed_is_no_index_yet(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / DATABASE)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
-    with pytest.raises(NoIndex, match=r"never finished\. Run `rag index`"):
+    (tmp_path / "building.sqlite").write_bytes(b"whatever")
+    with pytest.raises(NoIndex, match=r"There is no index in .*\. Run `rag index`"):
         PassageIndex.open(tmp_path)

@@ -1,21 +1,22 @@
 """Bringing an index in line with its sources: the diff, all or nothing, and which sources stay."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag import articles
-from rag.contents import Content, Reading
+from rag import articles, commits, doctor, nearest, passages
 from rag.datatypes import Article
 from rag.encoder import Encoder
-from rag.errors import IndexUnusable, SourceError
-from rag.index import DATABASE, PassageIndex
-from rag.indexing import Summary, sync
+from rag.errors import IndexUnusable, NoIndex, SourceError
+from rag.index import PassageIndex
+from rag.indexing import Summary, preview, remove, sync
 
 if TYPE_CHECKING:
     from conftest import FakeEncoder, Held, Quiet
@@ -128,16 +129,12 @@ def test_a_second_run_changes_nothing_and_encodes_nothing(
     place: Workplace, fake_encoder: "type[FakeEncoder]", held: "Held"
 ) -> None:
     place.sync(place.source("news", NEWS))
-    before = held(place.index)[DATABASE]
+    before = held(place.index)
     encoder = fake_encoder(fail_after=0, failure=AssertionError)
     summary = place.sync(encoder=encoder)
     assert counts(summary) == (0, 0, 0, 3)
     assert summary.encoded == 0
-    assert isinstance(before, list)
-    after = held(place.index)[DATABASE]
-    assert isinstance(after, list)
-    differing = [row for row in after if row not in before]
-    assert all("'commit'" in row for row in differing), "but for the commit's number"
+    assert held(place.index) == before
 
 
 @pytest.mark.parametrize("key", ["title", "date", "source", "url"])
@@ -165,7 +162,6 @@ def test_a_removed_article_cannot_be_found(
         assert max(near.values()) < 0.99
         assert index.matching(["tiger", "zoo"], 10) == {}
         assert index.article("zoo/tiger.txt") is None
-        assert not index.has_article("zoo/tiger.txt")
         rarity = index.rarity(["tiger", "giraff"])
         assert rarity["tiger"] == rarity["giraff"], "no passage holds either"
 
@@ -199,7 +195,7 @@ def test_the_real_encoder_is_given_headings_and_asked_once(
     text = "---\ntitle: Ferry\ndate: 2020\n---\nIt left Port Ellery at noon."
     news = fill(tmp_path / "news", {"a.txt": text})
     sync(tmp_path / "index", encoder, [news], rebuild=False, progress=quiet)
-    with PassageIndex.open(tmp_path / "index", encoder=encoder.name) as index:
+    with PassageIndex.open(tmp_path / "index", encoder=encoder.id) as index:
         vector = encoder.encode_passages(["Ferry (2020)\nIt left Port Ellery at noon."])[0]
         (score,) = index.nearest(vector, 5).values()
     assert score == pytest.approx(1.0, abs=5e-3)
@@ -314,33 +310,38 @@ def test_an_encoding_that_stops_leaves_the_index_as_it_was(
     assert counts(place.sync()) == (2, 0, 3, 0), "and the next run does all of it"
 
 
-def test_a_reading_that_stops_leaves_the_index_as_it_was(
+def test_a_cutting_that_fails_leaves_the_index_as_it_was(
     place: Workplace, held: "Held", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     news = place.source("news", NEWS)
     place.sync(news)
     before = held(place.index)
     place.source("news", {"a.txt": "An owl moved in.", "b.txt": "A bear left town."})
-    text = articles.READERS[".txt"]
+    split = passages.split
 
-    def stops(content: Content) -> Reading:
-        if content.name == "b.txt":
-            raise KeyboardInterrupt
-        yield from text(content)
+    def fails(article: Article, *limits: Any) -> Any:
+        if article.id == "b.txt":
+            raise Trouble
+        return split(article, *limits)
 
-    monkeypatch.setattr(articles, "READERS", {**articles.READERS, ".txt": stops})
-    with pytest.raises(KeyboardInterrupt):
-        place.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(passages, "split", fails)
+        with pytest.raises(Trouble):
+            place.sync()
     assert held(place.index) == before
+    assert counts(place.sync()) == (2, 0, 3, 0)
 
 
 @FAILURES
-def test_a_new_index_that_fails_leaves_no_database_behind(
+def test_a_new_index_that_fails_is_none_yet_and_the_next_run_goes_on_with_its_source(
     place: Workplace, fake_encoder: "type[FakeEncoder]", failure: type[BaseException]
 ) -> None:
     with pytest.raises(failure):
         place.sync(place.source("news", NEWS), encoder=fake_encoder(fail_after=1, failure=failure))
-    assert list(place.index.iterdir()) == []
+    with pytest.raises(NoIndex):
+        PassageIndex.open(place.index)
+    assert counts(place.sync()) == (3, 0, 0, 0)
+    assert place.ids() == set(NEWS)
 
 
 def test_a_source_that_fails_takes_the_others_back(place: Workplace, held: "Held") -> None:
@@ -357,8 +358,8 @@ def test_two_writers_at_once_are_told(place: Workplace, held: "Held") -> None:
     news = place.source("news", NEWS)
     place.sync(news)
     before = held(place.index)
-    with PassageIndex.change(place.index, "fake", rebuild=False):
-        with pytest.raises(IndexUnusable, match="Another `rag index` is at work"):
+    with commits.sole_builder(place.index):
+        with pytest.raises(IndexUnusable, match=rf"Another `rag index` \(process {os.getpid()}"):
             place.sync()
         assert held(place.index) == before
     assert counts(place.sync()) == (0, 0, 0, 3), "the lock is gone"
@@ -397,6 +398,189 @@ def test_a_prefixed_id_stays_when_its_article_changes(place: Workplace) -> None:
     place.source("new", {"a.txt": "The ferry was sold."})
     assert counts(place.sync()) == (0, 1, 0, 1)
     assert place.ids() == {"a.txt", "new/a.txt"}
+
+
+def test_an_id_that_another_file_of_the_source_holds_is_taken_in_when_it_is_free(
+    place: Workplace,
+) -> None:
+    first, second = '{"id": "x", "text": "The first."}', '{"id": "x", "text": "The second."}'
+    news = place.source("news", {"a.jsonl": first, "b.jsonl": second, "c.txt": "The ferry sank."})
+    assert [skipped.path for skipped in place.sync(news).skipped] == ["x"]
+    (news / "a.jsonl").unlink()
+    summary = place.sync()
+    assert counts(summary) == (0, 1, 0, 1)
+    assert summary.skipped == []
+    with PassageIndex.open(place.index) as index:
+        article = index.article("x")
+    assert article is not None
+    assert article.text == "The second."
+
+
+# -- nothing is done twice
+
+
+def test_a_file_that_has_not_changed_is_not_even_opened(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = place.source("news", NEWS)
+    for path in news.rglob("*.txt"):
+        os.utime(path, ns=(0, 1_600_000_000_000_000_000))
+    place.sync(news)
+    monkeypatch.setattr("rag.indexing._file_hash", lambda path: pytest.fail(f"{path} was read"))
+    assert counts(place.sync()) == (0, 0, 0, 3)
+
+
+def test_a_file_whose_time_stamp_alone_has_changed_costs_its_hash(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news)
+    for path in news.rglob("*.txt"):
+        os.utime(path, ns=(0, 1_700_000_000_000_000_000))
+    monkeypatch.setattr("rag.indexing.ReaderProcess", lambda: pytest.fail("a file was read"))
+    assert counts(place.sync()) == (0, 0, 0, 3)
+
+
+def test_a_change_within_the_time_stamps_own_grain_is_seen(place: Workplace) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news)
+    ferry, stamp = news / "ferry.txt", (news / "ferry.txt").stat().st_mtime_ns
+    ferry.write_text(ferry.read_text().replace("noon", "dawn"))
+    os.utime(ferry, ns=(stamp, stamp))
+    assert counts(place.sync()) == (0, 1, 0, 2)
+
+
+def test_a_moved_file_keeps_its_vectors(
+    place: Workplace, fake_encoder: "type[FakeEncoder]"
+) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news)
+    (news / "ferry.txt").rename(news / "zoo" / "boat.txt")
+    encoder = fake_encoder(fail_after=0, failure=AssertionError)
+    assert counts(place.sync(encoder=encoder)) == (1, 0, 1, 2)
+    assert place.ids() == {"bridge.txt", "zoo/boat.txt", "zoo/tiger.txt"}
+
+
+def test_of_a_changed_article_only_the_changed_passages_are_encoded(
+    place: Workplace, fake_encoder: "type[FakeEncoder]"
+) -> None:
+    paragraphs = [f"The ferry number {i} left Port Ellery. " * 3 for i in range(10)]
+    text = "---\ntitle: Ferries\n---\n" + "\n\n".join(paragraphs)
+    news = place.source("news", {"a.txt": text})
+    place.sync(news)
+    place.source("news", {"a.txt": text.replace("number 9", "number 10")})
+    encoder = fake_encoder()
+    assert counts(place.sync(encoder=encoder)) == (0, 1, 0, 0)
+    assert encoder.encoded
+    assert all("number 10" in passage for passage in encoder.encoded)
+
+
+def test_the_same_text_in_two_articles_is_encoded_once(
+    place: Workplace, fake_encoder: "type[FakeEncoder]"
+) -> None:
+    encoder = fake_encoder()
+    place.sync(
+        place.source("news", {"a.txt": "Rust was found.", "b.txt": "Rust was found."}),
+        encoder=encoder,
+    )
+    assert len(encoder.encoded) == 1
+    assert place.ids() == {"a.txt", "b.txt"}
+    with PassageIndex.open(place.index) as index:
+        assert index.contents().duplicates == 1
+
+
+def test_a_small_change_of_a_large_index_is_found_as_after_a_fresh_build(
+    place: Workplace,
+    fake_encoder: "type[FakeEncoder]",
+    quiet: "Quiet",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 200)
+    monkeypatch.setattr(nearest, "RECALL", 0.5)  # made-up vectors have no neighbourhoods
+    rows = [f'{{"id": "{i}", "text": "The ferry number {i} sank."}}' for i in range(600)]
+    news = place.source("news", {"rows.jsonl": "\n".join(rows)})
+    place.sync(news)
+    rows[10:20] = [row.replace("sank", "was raised") for row in rows[10:20]]
+    place.source("news", {"rows.jsonl": "\n".join(rows[:590]), "owl.txt": "An owl moved in."})
+    with monkeypatch.context() as patch:
+        patch.setattr("rag.change.build", lambda *_: pytest.fail("all of it was built again"))
+        assert counts(place.sync()) == (1, 10, 10, 580)
+    with PassageIndex.open(place.index) as index:
+        for id, text in {
+            "owl.txt": "An owl moved in.",
+            "15": "The ferry number 15 was raised.",
+        }.items():
+            found = index.nearest(fake_encoder().encode_question(f"{text}\n{text}"), 1)
+            assert [passage.article_id for passage in index.passages(found)] == [id]
+        gone = "The ferry number 595 sank."
+        (score,) = index.nearest(fake_encoder().encode_question(f"{gone}\n{gone}"), 1).values()
+        assert score < 0.99
+        assert index.commit.recall is not None
+        assert index.commit.recall >= nearest.RECALL
+    assert doctor.examine(place.index, fake_encoder(), quiet).problems == ()
+
+
+# -- what would change, and what is taken out
+
+
+def test_a_preview_says_what_would_change_and_changes_nothing(
+    place: Workplace, held: "Held"
+) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news)
+    place.source(
+        "news",
+        {"owl.txt": "An owl.", "ferry.txt": "It sank.", "zoo/tiger.txt": NEWS["zoo/tiger.txt"]},
+    )
+    before = held(place.index)
+    (plan,) = preview(place.index, []).sources
+    assert [file.name for file in plan.new] == ["owl.txt"]
+    assert [file.name for file in plan.changed] == ["ferry.txt"]
+    assert list(plan.gone) == ["bridge.txt"]
+    assert held(place.index) == before
+    place.sync()
+    assert preview(place.index, []).nothing
+
+
+def test_a_source_can_be_taken_out_even_when_it_is_no_longer_there(
+    place: Workplace, fake_encoder: "type[FakeEncoder]"
+) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news, place.source("more", {"owl.txt": "An owl moved in."}))
+    shutil.rmtree(news)
+    with pytest.raises(SourceError, match=r"`rag index --remove"):
+        place.sync()
+    summary = remove(place.index, fake_encoder(), [news])
+    assert counts(summary) == (0, 0, 3, 0)
+    assert (place.sources(), place.ids()) == (["more"], {"owl.txt"})
+    assert counts(place.sync()) == (0, 0, 0, 1)
+
+
+def test_what_is_no_source_cannot_be_taken_out(
+    place: Workplace, fake_encoder: "type[FakeEncoder]", tmp_path: Path
+) -> None:
+    place.sync(place.source("news", NEWS))
+    with pytest.raises(SourceError, match=rf"is no source of this index; its sources: {tmp_path}"):
+        remove(place.index, fake_encoder(), [tmp_path / "other"])
+
+
+def test_a_source_that_is_suddenly_empty_is_not_taken_for_deleted(
+    place: Workplace, held: "Held"
+) -> None:
+    news = place.source("news", NEWS)
+    place.sync(news)
+    before = held(place.index)
+    place.source("news", {})
+    with pytest.raises(SourceError, match="No article could be read from"):
+        place.sync()
+    assert held(place.index) == before
+
+
+def test_an_index_among_its_own_articles_is_none_of_them(place: Workplace, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The ferry sank.")
+    summary = place.sync(tmp_path)
+    assert (counts(summary), summary.skipped) == ((1, 0, 0, 0), [])
+    assert counts(place.sync()) == (0, 0, 0, 1)
 
 
 # -- which sources stay
@@ -479,7 +663,7 @@ def test_rebuilding_takes_another_encoder(
     with pytest.raises(IndexUnusable, match="was made by the encoder fake, not another"):
         place.sync(encoder=fake_encoder("another"))
     place.sync(news, rebuild=True, encoder=fake_encoder("another"))
-    with PassageIndex.open(place.index, encoder="another") as index:
+    with PassageIndex.open(place.index, encoder=fake_encoder("another").id) as index:
         assert index.contents().articles == 3
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.language import sentences, stem, terms, trim, words
+from rag.language import phrases, searchable, sentences, stem, terms, trim, words
 
 PIECES = st.sampled_from(
     ["\r\n", "\n\n", "\n \n", " . ", ". ", "? ", "\u0301", "\U0001f600", "中文。", "u.s .", "Mr. ",
@@ -103,7 +103,31 @@ def test_trimming_leaves_what_strip_leaves(text: str, data: st.DataObject) -> No
 )
 def test_a_number_is_one_word_with_its_points_and_commas(number: str) -> None:
     assert words(f"It was {number}, he said.") == ["it", "was", number, "he", "said"]
-    assert terms(f"It was {number}.") == [number]
+    assert terms(f"It was {number}.") == [number.replace(",", "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        pytest.param("1,200 or 1,20", "1200 or 1,20", id="thousands"),
+        pytest.param("Élan, Straße", "elan, strasse", id="accents"),
+        pytest.param("\uff12\uff10\uff13\uff11 \ufb01n", "2031 fin", id="widths and ligatures"),
+        pytest.param("كِتَابـــٌ", "كتاب", id="Arabic vowel signs and lengthening"),
+        pytest.param("हिन्दी", "हिन्दी", id="Hindi keeps its vowel signs"),
+        pytest.param("新桥x", "新  桥 x", id="Chinese characters apart"),
+    ],
+)
+def test_what_is_searched_is_folded(text: str, folded: str) -> None:
+    assert searchable(text) == folded
+
+
+def test_a_run_without_spaces_is_searched_by_its_pairs_and_all_by_what_carries_meaning() -> None:
+    assert phrases("Is the 新大桥 open or 开?") == ["open", "新大", "大桥", "开"]
+    assert phrases("who was it?") == ["who", "was", "it"]
+
+
+def test_chinese_and_japanese_sentences_end_at_their_own_stops() -> None:
+    assert cut("新桥开通了。“真长！”他说。好") == ["新桥开通了。", "“真长！”", "他说。", "好"]
 
 
 def test_words_are_lower_case_in_order_and_without_marks() -> None:
