@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from errno import EADDRINUSE
@@ -83,12 +83,16 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.problem = ""
         self.chatbot: Chatbot | None = None
-        self._model = settings.generator
+        self._settings = settings
         self._settled = threading.Event()
-        try:
-            self.chatbot = Chatbot.open(settings)
-        except RagError as error:
-            self._fail(str(error))
+        self._open()
+
+    def reopen(self) -> None:
+        """Try once more when there was nothing to open: an index may have been built since."""
+        if self.chatbot is None:
+            self._settled.clear()
+            self._open()
+            self.load()
 
     def load(self) -> None:
         """Begin to load the models; returns at once."""
@@ -101,21 +105,31 @@ class Desk:
 
     @property
     def status(self) -> str:
-        """How far the models have come, in one line of HTML."""
+        """How far the models have come, and what is held now, in one line of HTML."""
         if self.problem:
             return f'<p class="status problem">{escape(self.problem)}</p>'
         if not self.settled or self.chatbot is None:
             return f'<p class="status loading">{LOADING}</p>'
         held = markup.counted(self.chatbot.index.contents().articles, "article")
-        return f'<p class="status">{held} indexed · answers by {escape(self._model)}</p>'
+        return (
+            f'<p class="status">{held} indexed · answers by {escape(self._settings.generator)}</p>'
+        )
 
     def examples(self) -> list[str]:
-        """Questions that the newest articles answer."""
+        """Questions that the newest articles answer, as they are now."""
         if self.chatbot is None:
             return []
+        self.chatbot.renew()
         titles = self.chatbot.index.titles(5 * EXAMPLES)
         fitting = [title for title in titles if title and len(title) <= LONGEST_EXAMPLE]
         return [f"What is known about “{title}”?" for title in fitting[:EXAMPLES]]
+
+    def _open(self) -> None:
+        try:
+            self.chatbot = Chatbot.open(self._settings)
+            self.problem = ""
+        except RagError as error:
+            self._fail(str(error))
 
     def _load(self) -> None:
         if self.chatbot is None:
@@ -192,6 +206,7 @@ async def _answering(desk: Desk, turns: Turns) -> AsyncGenerator[Turns]:
     if not turns or turns[-1].over:
         return
     *earlier, turn = turns
+    desk.reopen()
     while not desk.settled:
         yield (*earlier, replace(turn, note=STILL_LOADING))
         await asyncio.sleep(PERIOD_S)
@@ -230,12 +245,23 @@ class Parts:
     timer: Any
     chat: Any
     offer: Any
-    examples: Mapping[str, Any]
+    examples: Sequence[Any]
     question: Any
     send: Any
     stop: Any
     anew: Any
     sources: Any
+
+    def offering(self, desk: Desk) -> dict[Any, Any]:
+        """What the status and the example questions become for the articles as they are now."""
+        import gradio as gr
+
+        questions = [*desk.examples(), *[""] * EXAMPLES][:EXAMPLES]
+        buttons = zip(self.examples, questions, strict=True)
+        return {self.status: desk.status} | {
+            button: gr.update(value=question, visible=bool(question))
+            for button, question in buttons
+        }
 
     def showing(self, now: Turns) -> dict[Any, Any]:
         """What the parts become for the conversation as it is now, the sources left out."""
@@ -245,7 +271,7 @@ class Parts:
         return {
             self.turns: now,
             self.chat: markup.messages(now),
-            self.offer: gr.update(visible=bool(self.examples) and not now),
+            self.offer: gr.update(visible=not now),
             self.send: gr.update(visible=not busy),
             self.stop: gr.update(visible=busy),
             self.anew: gr.update(visible=bool(now) and not busy),
@@ -255,7 +281,6 @@ class Parts:
 def _page(desk: Desk) -> Any:
     import gradio as gr
 
-    examples = desk.examples()
     with gr.Blocks(title="Footnote", fill_width=True, delete_cache=(3600, 3600)) as page:
         turns = gr.State(())
         with gr.Row(elem_id="heading"):
@@ -265,8 +290,11 @@ def _page(desk: Desk) -> Any:
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=3, min_width=320):
                 chat = gr.Chatbot(elem_id="chat", **_AS_HTML_ONLY)
-                with gr.Row(elem_id="examples", visible=bool(examples)) as offer:
-                    buttons = {text: gr.Button(text, size="sm", min_width=240) for text in examples}
+                with gr.Row(elem_id="examples") as offer:
+                    examples = [
+                        gr.Button("", size="sm", min_width=240, visible=False)
+                        for _ in range(EXAMPLES)
+                    ]
                 with gr.Row(elem_id="asking"):
                     question = gr.Textbox(**_QUESTION)
                     send = gr.Button("Send", variant="primary", scale=0, min_width=100)
@@ -275,7 +303,7 @@ def _page(desk: Desk) -> Any:
             with gr.Column(scale=2, min_width=320):
                 sources = gr.HTML(markup.sources(()), elem_id="sources")
         parts = Parts(
-            *(turns, status, timer, chat, offer, buttons),
+            *(turns, status, timer, chat, offer, examples),
             *(question, send, stop, anew, sources),
         )
         _connect(desk, page, parts)
@@ -293,15 +321,15 @@ def _connect(desk: Desk, page: Any, parts: Parts) -> None:
     async def answer(before: Turns) -> AsyncIterator[dict[Any, Any]]:
         async with aclosing(_answering(desk, before)) as progress:
             async for now in progress:
-                over = {parts.sources: markup.sources(now)} if now[-1].over else {}
-                yield parts.showing(now) | over
+                over = {parts.sources: markup.sources(now), parts.status: desk.status}
+                yield parts.showing(now) | (over if now[-1].over else {})
 
     def end(before: Turns) -> dict[Any, Any]:
         begun = bool(before) and before[-1].answer is not None
         return parts.showing(_ended(before, STOPPED if begun else UNANSWERED))
 
     def clear() -> dict[Any, Any]:
-        return parts.showing(()) | {parts.sources: markup.sources(())}
+        return parts.showing(()) | {parts.sources: markup.sources(())} | parts.offering(desk)
 
     def look() -> dict[Any, Any]:
         return {parts.status: desk.status, parts.timer: gr.Timer(active=not desk.settled)}
@@ -314,16 +342,17 @@ def _connect(desk: Desk, page: Any, parts: Parts) -> None:
     asked = [*shown, parts.question]
     sent = [parts.send.click, parts.question.submit]
     takes = [gr.on(sent, take, [parts.question, parts.turns], asked, **quick)]
-    for example, button in parts.examples.items():
-        takes.append(button.click(partial(take, example), turns, asked, **quick))
-    answers = [taken.then(answer, turns, [*shown, parts.sources], **one) for taken in takes]
+    takes += [button.click(take, [button, *turns], asked, **quick) for button in parts.examples]
+    answered = [*shown, parts.sources, parts.status]
+    answers = [taken.then(answer, turns, answered, **one) for taken in takes]
     # Stop only cancels. Gradio takes that for a failure too, so that closing the question falls to
     # `failure` alone: were Stop to close it as well, whichever came last would have its say.
     parts.stop.click(None, cancels=answers, **quiet)
     for answering in answers:
         answering.failure(end, turns, shown, **quick)
-    parts.anew.click(clear, [], [*shown, parts.sources], **quick)
-    gr.on([page.load, parts.timer.tick], look, [], [parts.status, parts.timer], **quick)
+    parts.anew.click(clear, [], [*answered, *parts.examples], **quick)
+    page.load(partial(parts.offering, desk), [], [parts.status, *parts.examples], **quick)
+    parts.timer.tick(look, [], [parts.status, parts.timer], **quick)
 
 
 _AS_HTML_ONLY: dict[str, Any] = {

@@ -206,6 +206,37 @@ def test_without_an_index_the_page_says_what_to_do(page: Page, tmp_path: Path) -
         expect(answer(page)).to_contain_text("rag index")
 
 
+def test_an_open_page_takes_a_new_index_and_every_change_of_it_without_a_restart(
+    page: Page, tmp_path: Path
+) -> None:
+    news, index = tmp_path / "news", tmp_path / "index"
+    news.mkdir()
+    with served(index, tmp_path) as started:
+        open_page(page, started.url)
+        expect(page.locator("#status")).to_contain_text("There is no index in")
+        (news / "globe.txt").write_text("The lost globe was made in Antwerp in 1622.")
+        rag_index(news, index)
+        ask(page, "Where was the lost globe made?")
+        expect(answer(page)).to_contain_text("Antwerp")
+        expect(page.locator("#status")).to_contain_text("1 article indexed")
+        (news / "bridge.txt").write_text("The harbour bridge of Lindow is 412 metres long.")
+        (news / "globe.txt").unlink()
+        rag_index(news, index)
+        ask(page, "How long is the harbour bridge of Lindow?")
+        expect(answer(page)).to_contain_text("412 metres")
+        ask(page, "Where was the lost globe made?")
+        expect(answer(page)).to_contain_text("Not answered")
+        expect(page.locator("#sources section:visible")).not_to_contain_text("Antwerp")
+        page.get_by_role("button", name="New chat").click()
+        expect(page.get_by_role("button", name="412 metres long")).to_be_visible()
+        expect(page.get_by_role("button", name="lost globe")).to_have_count(0)
+
+
+def rag_index(source: Path, index: Path) -> None:
+    command = [sys.executable, "-m", "rag", "index", str(source), "--index", str(index)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+
+
 def test_a_question_waits_for_its_turn_and_can_be_taken_back(
     page: Page, browser: Browser, index: Path, tmp_path: Path
 ) -> None:
