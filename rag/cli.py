@@ -392,6 +392,8 @@ def show(answers: Iterator[Answer]) -> None:
                 (f"[{citation.marker}] ", "bold cyan"),
                 (f"{quote.title}{dated(quote.date)}", "bold"),
                 f" · {quote.article_id}:{quote.start}–{quote.end}",
+                f" · page {quote.page}" if quote.page else "",
+                *(f" · also {also.article_id}:{also.start}–{also.end}" for also in quote.also),
             )
         )
         console.print(Text(f"    “{' '.join(quote.text.split())}”", style="green"))
