@@ -15,6 +15,7 @@ from common import holds, indexed, rows, sample, table
 
 from rag import prompt
 from rag.chatbot import HITS, READ, SOURCES
+from rag.datatypes import StandaloneQuestion
 from rag.encoder import Encoder
 from rag.generator import ANSWER_TOKENS, CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
@@ -53,8 +54,9 @@ def measured(
     writing: dict[str, list[float]] = {kind: [] for kind in generators}
     asked = sample(answerable, most)
     for row in asked:
-        hits = retriever.retrieve(row["question"], HITS)
-        evidence = retriever.evidence(row["question"], hits[:READ])
+        question = StandaloneQuestion(row["question"])
+        hits = retriever.retrieve(question, HITS)
+        evidence = retriever.evidence(question, hits[:READ])
         sources = [found.sentence for found in evidence[:SOURCES]]
         for kind, generator in generators.items():
             composed = prompt.compose(

@@ -27,9 +27,9 @@ from rag.datatypes import Article, EncoderId, Excerpt, Passage, Skipped
 from rag.errors import IndexUnusable, NoIndex, SourceError
 from rag.index import (
     SCHEMA,
+    WORDS,
     KnownFile,
     KnownFiles,
-    check_encoder,
     content_hash,
     damaged,
     excerpt_checksum,
@@ -40,7 +40,7 @@ from rag.index import (
 )
 from rag.language import searchable
 from rag.nearest import Family, Nearest, build, update
-from rag.passages import heading
+from rag.passages import words_about
 
 BUILDING = "building.sqlite"
 
@@ -96,14 +96,14 @@ class IndexChange:
             goes_on = not rebuild and _taken_up(folder, base, encoder)
             if not goes_on:
                 discard(folder)
-            if not goes_on and not rebuild and base:
-                check_encoder(folder, base, encoder)
+            copied = not goes_on and not rebuild and base and base.encoder == encoder
+            if base and copied:
                 _copy(folder, base)
             db = _connect(folder / BUILDING)
             try:
                 change = cls(folder, db, base, rebuild=rebuild)
                 if not goes_on:
-                    change._prepare(encoder, copied=not rebuild)
+                    change._prepare(encoder, copied=bool(copied))
                 yield change
             except KeyboardInterrupt:
                 db.commit()  # nobody is in the middle of anything: keep it all
@@ -118,12 +118,16 @@ class IndexChange:
     def _prepare(self, encoder: EncoderId, *, copied: bool) -> None:
         """Make the tables of a new database; note for which commit and encoder it is made."""
         if not self._rows("SELECT 1 FROM sqlite_schema WHERE name = 'about'"):
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    self._db.execute(statement)
+            self._make(SCHEMA)
+            self._make(WORDS)
         about = _about(self.base, encoder) | {"copied": copied}
         self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
         self._db.commit()
+
+    def _make(self, tables: str) -> None:
+        for statement in tables.split(";\n"):
+            if statement.strip():
+                self._db.execute(statement)
 
     # -- keeping what is done
 
@@ -263,7 +267,7 @@ class IndexChange:
                     *(article.text, article.date, article.source, article.url, pages),
                 ),
             ).lastrowid
-            title = searchable(heading(article.title, article.date))
+            about = words_about(article.title, article.date, article.source)
             for passage, key in passages:
                 excerpt = excerpt_of(article, passage)
                 row = self._db.execute(
@@ -271,10 +275,27 @@ class IndexChange:
                     " VALUES (?, ?, ?, ?, ?)",
                     (number, passage.start, passage.end, key, excerpt_checksum(excerpt)),
                 ).lastrowid
-                self._db.execute(
-                    "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",
-                    (row, title, searchable(excerpt.text)),
-                )
+                self._add_words(row, about, excerpt.text)
+
+    def _add_words(self, passage: int | None, about: str, text: str) -> None:
+        self._db.execute(
+            "INSERT INTO words (rowid, about, text) VALUES (?, ?, ?)",
+            (passage, searchable(about), searchable(text)),
+        )
+
+    def renew_words(self) -> None:
+        """Make what words are searched in again, from the articles and passages."""
+        with told(self.folder), self._lock:
+            self._db.execute("DROP TABLE vocabulary")
+            self._db.execute("DROP TABLE words")
+            self._make(WORDS)
+            rows = self._db.execute(
+                "SELECT p.number, a.title, a.date, a.publisher,"
+                ' substr(a.text, p."start" + 1, p."end" - p."start")'
+                " FROM passages p JOIN articles a ON a.number = p.article"
+            )
+            for number, title, date, publisher, text in rows:
+                self._add_words(number, words_about(title, date, publisher), text)
 
     def remove(self, article: int) -> None:
         """Remove an article from everything."""
@@ -449,7 +470,7 @@ def is_unfinished(folder: Path) -> bool:
 
 def _last(folder: Path, *, rebuild: bool) -> Commit | None:
     try:
-        return commits.read(folder)
+        return commits.last(folder)
     except NoIndex:
         return None
     except IndexUnusable:

@@ -7,18 +7,28 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 from rag import citations, conversation, prompt
-from rag.datatypes import Answer, Evidence, Excerpt, Hit, Message, Mode, Prompt, Stage, Timings
+from rag.datatypes import (
+    Answer,
+    Evidence,
+    Excerpt,
+    Hit,
+    Message,
+    Mode,
+    Prompt,
+    Stage,
+    StandaloneQuestion,
+    Timings,
+)
 from rag.encoder import Encoder
-from rag.errors import IndexUnusable, QuestionError
+from rag.errors import IndexUnusable
 from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
-from rag.language import words
-from rag.models import encoder_folder, generator_file
+from rag.language import quoted, words
+from rag.models import encoder_folder, generator_file, reranker_folder
+from rag.questions import sound
+from rag.reranker import Reranker
 from rag.retriever import Retriever
 from rag.settings import Settings
-
-MOST_CHARACTERS = 4000
-"""Of a question."""
 
 HITS = 8
 """Passages retrieved for an answer and shown beside it."""
@@ -38,16 +48,24 @@ ABOUT_AS_GOOD = 0.05
 """Distance in score up to which the second best sentence is quoted together with the best."""
 
 REFUSAL = "The articles do not seem to answer this. The passages nearest to it are shown with it."
+NOT_SO = "No passage holds the words in quotation marks as they stand there."
 NOTHING = "The index holds no articles, so there is nothing to answer from."
 
 
 class Chatbot:
     """Answers questions over one index."""
 
-    def __init__(self, index: PassageIndex, encoder: Encoder, generator: Generator) -> None:
+    def __init__(
+        self,
+        index: PassageIndex,
+        encoder: Encoder,
+        generator: Generator,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._encoder = encoder
         self._generator = generator
-        self._retriever = Retriever(index, encoder)
+        self._reranker = reranker
+        self._retriever = Retriever(index, encoder, reranker)
 
     @classmethod
     def open(cls, settings: Settings) -> "Chatbot":
@@ -57,7 +75,9 @@ class Chatbot:
         index = PassageIndex.open(settings.index, encoder=encoder.id)
         file = generator_file(settings.generator, settings.cache)
         generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
-        return cls(index, encoder, generator)
+        named = settings.reranker
+        reranker = Reranker(named, reranker_folder(named)) if named else None
+        return cls(index, encoder, generator, reranker)
 
     @property
     def index(self) -> PassageIndex:
@@ -72,12 +92,14 @@ class Chatbot:
             newest = self.index.newest()
             if newest is not self.index:
                 newest.load()
-                self._retriever = Retriever(newest, self._encoder)
+                self._retriever = Retriever(newest, self._encoder, self._reranker)
 
     def load_encoder(self) -> None:
         """Load what searching needs now rather than at the first question. Raises ModelError."""
         self._encoder.load()
         self.index.load()
+        if self._reranker:
+            self._reranker.load()
 
     def load(self) -> None:
         """Load every model now rather than at the first question. Raises ModelError."""
@@ -87,8 +109,9 @@ class Chatbot:
     def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
         """The standalone question and its `k` best hits. Raises QuestionError."""
         self.renew()
-        standalone = conversation.standalone(sound(question), history)
-        return standalone, self._retriever.retrieve(standalone, k)
+        rarity = self._retriever.index.rarity
+        standalone = conversation.standalone(sound(question), _told(history), rarity)
+        return standalone.text, self._retriever.retrieve(standalone, k)
 
     def ask(self, question: str, history: Sequence[Message] = ()) -> abc.Generator[Answer]:
         """The answer as it comes about; the last one yielded is DONE. Raises QuestionError.
@@ -99,31 +122,54 @@ class Chatbot:
         began = time.perf_counter()
         self.renew()
         retriever = self._retriever
-        standalone = conversation.standalone(sound(question), history)
-        hits = retriever.retrieve(standalone, HITS)
-        evidence = retriever.evidence(standalone, hits[:READ])
+        told = _told(history)
+        standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
         answer = Answer(
             question=question,
-            standalone_question=standalone,
+            standalone_question=standalone.text,
             stage=Stage.WRITING,
             mode=Mode.REFUSED,
             text="",
-            hits=tuple(hits),
+            hits=(),
             model=self._generator.name,
+            timings=Timings(retrieve_s=0.0),
+        )
+        if standalone.about and self._generator.capable:
+            standalone = yield from self._rewritten(standalone, told, answer)
+        hits = retriever.retrieve(standalone, HITS)
+        evidence = retriever.evidence(standalone, hits[:READ])
+        answer = replace(
+            answer,
+            standalone_question=standalone.text,
+            hits=tuple(hits),
             timings=Timings(retrieve_s=time.perf_counter() - began),
         )
         yield answer
         if not evidence or evidence[0].score < LEAST_SCORE:
-            yield _done(replace(answer, text=REFUSAL if hits else NOTHING), began)
+            yield _done(replace(answer, text=_refusal(standalone, hits)), began)
             return
         best = [found.sentence for found in evidence[:SOURCES]]
         composed = prompt.compose(
-            standalone, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
+            standalone.text, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
         )
         drafted = answer
         for drafted in self._drafted(answer, composed, began):
             yield drafted
         yield _done(_decided(drafted, composed.sources, evidence), began)
+
+    def _rewritten(
+        self, question: StandaloneQuestion, told: Sequence[Message], answer: Answer
+    ) -> abc.Generator[Answer, None, StandaloneQuestion]:
+        """The question as the generator words it for itself, if that holds; `answer` meanwhile."""
+        asked = prompt.rewriting(
+            question.asked, told, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
+        )
+        draft = ""
+        with closing(self._generator.stream(asked)) as pieces:
+            for piece in pieces:
+                draft += piece
+                yield answer
+        return conversation.rewritten(question, draft, told)
 
     def _drafted(self, answer: Answer, composed: Prompt, began: float) -> Iterator[Answer]:
         """The answer with its draft as it grows; nothing when the prompt holds no source."""
@@ -150,14 +196,25 @@ def _decided(answer: Answer, sources: Sequence[Excerpt], evidence: Sequence[Evid
             sentences=drafted.sentences,
             citations=drafted.citations,
         )
-    quoted = citations.quote(_worth_quoting(evidence))
+    quotation = citations.quote(_worth_quoting(evidence))
     return replace(
         answer,
         mode=Mode.QUOTED,
-        text=quoted.text,
-        sentences=quoted.sentences + drafted.sentences,
-        citations=quoted.citations,
+        text=quotation.text,
+        sentences=quotation.sentences + drafted.sentences,
+        citations=quotation.citations,
     )
+
+
+def _told(history: Sequence[Message]) -> list[Message]:
+    """What was said of the subject: our own refusals are not."""
+    return [turn for turn in history if turn["content"] not in (REFUSAL, NOT_SO, NOTHING)]
+
+
+def _refusal(question: StandaloneQuestion, hits: Sequence[Hit]) -> str:
+    if hits:
+        return REFUSAL
+    return NOT_SO if quoted(question.asked) else NOTHING
 
 
 def _worth_quoting(evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -171,21 +228,3 @@ def _worth_quoting(evidence: Sequence[Evidence]) -> list[Evidence]:
 def _done(answer: Answer, began: float) -> Answer:
     timings = replace(answer.timings, total_s=time.perf_counter() - began)
     return replace(answer, stage=Stage.DONE, draft="", timings=timings)
-
-
-def sound(question: str) -> str:
-    """The question without white space around it. Raises QuestionError when it cannot be asked."""
-    if not question.strip():
-        raise QuestionError("The question is empty.", remedy="Ask something.")
-    try:
-        question.encode()
-    except UnicodeEncodeError as error:
-        raise QuestionError(
-            f"The question's character {error.start + 1} is half of one.", remedy="Type it anew."
-        ) from None
-    if len(question) > MOST_CHARACTERS:
-        raise QuestionError(
-            f"The question is {len(question):,} characters long; {MOST_CHARACTERS:,} are read at most.",
-            remedy="Shorten it.",
-        )
-    return question.strip()

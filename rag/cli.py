@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from rag.datatypes import Answer, Message, Question
-from rag.errors import QuestionError, RagError, UsageError
+from rag.datatypes import Answer, Question
+from rag.errors import RagError, UsageError
+from rag.questions import Expected, questions_of, sound
 from rag.settings import SEEDS, Settings, load
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from rag.encoder import Encoder
+    from rag.evaluation import Evaluation, Outcome
     from rag.indexing import Plan, Summary
 
 MOST_HITS = 1000
+MOST_DRAFTED = 10_000
 
 MOST_SKIPPED = 20
 """Named in the terminal, each with its reason."""
@@ -211,15 +214,14 @@ def search(
     """The passages that answer best."""
     from rag.chatbot import Chatbot
 
-    if not k.isdecimal() or not 1 <= int(k) <= MOST_HITS:
-        raise UsageError(f"--k is {k}.", remedy=f"Give a number from 1 to {MOST_HITS}.")
+    most = number("--k", k, MOST_HITS)
     asked_all = asked_for(question, questions)
     chatbot = Chatbot.open(load(index=index))
     with waiting("Loading the encoder …"):
         chatbot.load_encoder()
     for asked in asked_all:
         began = time.perf_counter()
-        standalone, hits = chatbot.search(asked.text, asked.history, int(k))
+        standalone, hits = chatbot.search(asked.text, asked.history, most)
         if as_json:
             print_json(
                 {
@@ -257,6 +259,103 @@ def ask(
             print_json({**asked.label, **last.as_json()})
         else:
             show(answers)
+
+
+@app.command("eval")
+def eval_command(
+    questions: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[QUESTIONS]", help="A JSON Lines file, or a folder in BEIR's format."
+        ),
+    ] = None,
+    index: Index = None,
+    k: Annotated[str, typer.Option("--k", metavar="N", help="Passages searched for.")] = "10",
+    answers: Annotated[bool, typer.Option("--answers", help="Answer them as well.")] = False,
+    against: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Compare with a run saved by --json.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="REPORT", help="Write a report.")
+    ] = None,
+    make: Annotated[
+        str | None, typer.Option(metavar="N", help="Draft N questions from the articles instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How well your own questions are searched for and answered."""
+    settings = load(index=index)
+    if make is not None:
+        draft_questions(settings, number("--make", make, MOST_DRAFTED))
+        return
+    if questions is None:
+        raise UsageError(
+            "QUESTIONS are missing.", remedy="Name a file, or draft some with --make N."
+        )
+    from rag import evaluation
+    from rag.questions import expectations_of
+
+    most = number("--k", k, MOST_HITS)
+    expected = expectations_of(questions)
+    earlier = evaluation.earlier_values(against) if against else {}
+    outcomes = list(asked_and_measured(settings, expected, most, answers))
+    found = evaluation.evaluation(outcomes, earlier)
+    if html:
+        from rag.report import write
+
+        about = {"questions": str(questions), "index": str(settings.index), "k": str(most)}
+        write(found, about | {"encoder": settings.encoder, "generator": settings.generator}, html)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        show_evaluation(found)
+
+
+def asked_and_measured(
+    settings: Settings, expected: Sequence[Expected], k: int, answers: bool
+) -> "Iterator[Outcome]":
+    """What each question comes to, with progress on stderr."""
+    from rag import evaluation
+    from rag.chatbot import Chatbot
+
+    chatbot = Chatbot.open(settings)
+    with waiting("Loading the models …"):
+        (chatbot.load if answers else chatbot.load_encoder)()
+    outcome = evaluation.answer_outcome if answers else evaluation.search_outcome
+    with progress_bar() as bar:
+        shown = Bar(bar)
+        shown.start("Asking" if answers else "Searching", len(expected))
+        for question in expected:
+            yield outcome(chatbot, question, k)
+            shown.advance(1)
+
+
+def show_evaluation(found: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    for title, estimates in {"": found.measures, "against it": found.differences}.items():
+        table = Table(title=title or None, box=None, pad_edge=False)
+        for heading in ("measure", "mean", "95 % interval", "questions"):
+            table.add_column(heading, justify="left" if heading == "measure" else "right")
+        for name, estimate in estimates.items():
+            interval = f"{estimate.low:.3f} … {estimate.high:.3f}"
+            table.add_row(name, f"{estimate.value:.3f}", interval, str(estimate.n))
+        if estimates:
+            Console().print(table)
+
+
+def draft_questions(settings: Settings, most: int) -> None:
+    """Print drafted questions as JSON Lines, and say on stderr what became of the number."""
+    from rag.drafting import draft
+    from rag.index import PassageIndex
+
+    made = 0
+    with PassageIndex.open(settings.index) as opened:
+        for made, expected in enumerate(draft(opened, most), start=1):
+            print_json({"id": made, **expected.as_json()})
+    if made < most:
+        print(f"The articles gave {made} questions, not {most}.", file=sys.stderr)
 
 
 @app.command()
@@ -308,59 +407,22 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
 # -- questions in
 
 
+def number(name: str, given: str, most: int) -> int:
+    """A number from 1 to `most`. Raises UsageError."""
+    if not given.isdecimal() or not 1 <= int(given) <= most:
+        raise UsageError(f"{name} is {given}.", remedy=f"Give a number from 1 to {most}.")
+    return int(given)
+
+
 def asked_for(question: str | None, file: Path | None) -> Iterable[Question]:
     """The question of the command line, or those of a file. Raises UsageError and QuestionError."""
-    from rag.chatbot import sound
-
     if question is not None and file is not None:
         raise UsageError("A question and --questions were given.", remedy="Give one of the two.")
     if file is not None:
-        if not file.is_file():
-            raise QuestionError(
-                f"There is no file {file} of questions.", remedy="Correct the path."
-            )
         return questions_of(file)
     if question is not None:
         return [Question(sound(question))]
     raise UsageError("A question is missing.", remedy="Give a QUESTION, or --questions FILE.")
-
-
-def questions_of(file: Path) -> Iterator[Question]:
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield parse_question(line, f"{file}, line {number}")
-    except OSError as error:
-        raise QuestionError(
-            f"The questions in {file} cannot be read: {error.strerror}.", remedy="Correct the path."
-        ) from error
-    except UnicodeError as error:
-        raise QuestionError(
-            f"The questions in {file} are not UTF-8 text.", remedy="Save the file as UTF-8."
-        ) from error
-
-
-def parse_question(line: str, place: str) -> Question:
-    from rag.chatbot import sound
-
-    try:
-        row = json.loads(line)
-        history = [
-            Message(role=turn["role"], content=turn["content"]) for turn in row.get("history") or []
-        ]
-        texts = [row["question"], *(text for turn in history for text in turn.values())]
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise QuestionError(
-            f"{place} is not a question.",
-            remedy='Write {"id": …, "question": "…"}, with "history" as role and content, on one line.',
-        ) from None
-    try:
-        return Question(sound(row["question"]), tuple(history), row.get("id"))
-    except QuestionError as error:
-        raise QuestionError(f"{place}: {error.problem}", remedy=error.remedy) from None
 
 
 # -- answers out

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rag.datatypes import EncoderId
 from rag.errors import IndexDamaged, IndexUnusable, NoIndex
 
-VERSION = 2
-"""Of the files; one made by a later program is refused."""
+VERSION = 3
+"""Of the files; an earlier one is taken over by the next `rag index`, a later one refused."""
 
 FIRST_DATABASE = "passages.sqlite"
 """All that an index of version 1 was kept in, vectors among it."""
@@ -81,15 +81,20 @@ class Commit(BaseModel):
 
 def read(folder: Path) -> Commit:
     """The last commit. Raises NoIndex, and IndexUnusable when it cannot be told or used."""
+    commit = last(folder)
+    if commit.version < VERSION:
+        raise _older(folder, commit.version)
+    return commit
+
+
+def last(folder: Path) -> Commit:
+    """The last commit, of this version or of an earlier one. Raises NoIndex and IndexUnusable."""
     file = folder / _CURRENT
     try:
         written = file.read_bytes()
     except FileNotFoundError:
         if (folder / FIRST_DATABASE).exists():
-            raise IndexUnusable(
-                f"The index in {folder} is of version 1, not {VERSION}.",
-                remedy="Run `rag index`: it takes it over without encoding anything again.",
-            ) from None
+            raise _older(folder, 1) from None
         raise NoIndex(
             f"There is no index in {folder}.", remedy="Run `rag index` to build it."
         ) from None
@@ -102,6 +107,13 @@ def read(folder: Path) -> Commit:
     if _rendered(commit) != written:
         raise _damaged(folder)
     return commit
+
+
+def _older(folder: Path, version: int) -> IndexUnusable:
+    return IndexUnusable(
+        f"The index in {folder} is of version {version}, not {VERSION}.",
+        remedy="Run `rag index`: it takes it over without encoding anything again.",
+    )
 
 
 def _parsed(folder: Path, written: bytes) -> Commit:

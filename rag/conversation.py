@@ -1,40 +1,112 @@
 """History + question → a question that stands alone."""
 
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from heapq import nlargest
+from math import log
 
-from rag.datatypes import Message
-from rag.language import terms, words
+from rag.datatypes import Message, StandaloneQuestion
+from rag.language import LEANING, stem, terms, word_places, words
 
-_LEANING = frozenset(
-    "he she it they him her them his hers its their theirs this these those".split()
-)
-_OPENING = frozenset("and but or so then also why how".split())
+Rarity = Callable[[Iterable[str]], Mapping[str, float]]
+"""Stems → how rare each is among the passages; higher is rarer."""
+
+_MARKER = re.compile(r"\[\d+\]")
 
 FEW = 1
-"""Meaning words up to which a question that opens with "and" or "why" is taken to lean."""
+"""Meaning words up to which a question cannot stand alone: "And why?"."""
 
-MOST_TURNS, MOST_CHARACTERS = 4, 500
-"""How far back a question leans, and how long an earlier one may be to be taken along."""
+ABOUT = 3
+"""Words of the conversation that a question is taken to be about."""
+
+TURNS, CHARACTERS = 8, 1000
+"""How many turns a conversation is looked back over, and how much of each is read."""
+
+MOST_CHARACTERS = 300
+"""Of a question as a generator has worded it."""
+
+FADING = 0.64
+"""What the words of a turn weigh against those of two turns later."""
+
+ASKED = 2.0
+"""What a word weighs that the user said, against one of an answer."""
 
 
-def standalone(question: str, history: Sequence[Message]) -> str:
-    """The question as it would be asked without the conversation before it.
+def standalone(question: str, history: Sequence[Message], rarity: Rarity) -> StandaloneQuestion:
+    """The question with what the conversation was about, where it goes on with that.
 
-    A question that leans on what was said ("And when does it expire?") gets the user's last question
-    in front, and the one before when that leaned too; any other is left as it is.
+    It does when it leans on what was said ("And when does it expire?") or shares a word with it;
+    a new subject is left as it is.
     """
-    asked = [turn["content"] for turn in history if turn["role"] == "user"]
-    parts = [question]
-    for earlier in reversed(asked[-MOST_TURNS:]):
-        if not _leans(parts[0]) or len(earlier) > MOST_CHARACTERS:
-            break
-        parts.insert(0, earlier)
-    return " ".join(part.strip() for part in parts)
+    turns = [_read(turn) for turn in reversed(history[-TURNS:])]
+    if not _goes_on(question, turns):
+        return StandaloneQuestion(question)
+    telling = _telling(question, turns, rarity)
+    return StandaloneQuestion(question, tuple(_as_said(telling, turns)))
 
 
-def _leans(question: str) -> bool:
-    said = words(question)
-    if not said:
-        return False
-    few = len(set(terms(question))) <= FEW
-    return bool(_LEANING.intersection(said)) or (few and said[0] in _OPENING)
+def rewritten(
+    question: StandaloneQuestion, draft: str, history: Sequence[Message]
+) -> StandaloneQuestion:
+    """The question as a generator has worded it, if it brings in nothing that was not spoken of."""
+    wording = " ".join(draft.split())
+    said = " ".join([question.asked, *(turn["content"] for turn in history)])
+    meant = set(terms(wording))
+    if not meant or len(wording) > MOST_CHARACTERS or not meant <= set(terms(said)):
+        return question
+    return StandaloneQuestion(wording)
+
+
+def _read(turn: Message) -> Message:
+    return Message(role=turn["role"], content=_MARKER.sub("", turn["content"][:CHARACTERS]))
+
+
+def _goes_on(question: str, turns: Sequence[Message]) -> bool:
+    meant = set(terms(question))
+    told = {term for turn in turns for term in terms(turn["content"])}
+    leans = not LEANING.isdisjoint(words(question)) or len(meant) <= FEW
+    return bool(told) and (leans or not meant.isdisjoint(told))
+
+
+def _telling(question: str, turns: Sequence[Message], rarity: Rarity) -> list[str]:
+    """The stems that tell most of what was spoken of and that the question does not name."""
+    counted = [Counter(terms(turn["content"])) for turn in turns]
+    rare = rarity({term for counts in counted for term in counts})
+    named = set(terms(question))
+    weights: dict[str, float] = defaultdict(float)
+    for ago, (turn, counts) in enumerate(zip(turns, counted, strict=True)):
+        heard = FADING ** ((ago + 1) // 2) * (ASKED if turn["role"] == "user" else 1.0)
+        for term, count in counts.items():
+            if term not in named and (len(term) > 1 or not term.isascii()):
+                weights[term] += heard * (1 + log(count)) * rare[term]
+    return nlargest(ABOUT, weights, key=weights.__getitem__)
+
+
+def _as_said(telling: Sequence[str], turns: Sequence[Message]) -> list[str]:
+    """The telling stems as they were last said, neighbours together: "Amara Lind"."""
+    said: dict[str, int] = {}
+    left = set(telling)
+    for turn in turns:
+        for run in _runs(turn["content"], set(telling)):
+            stems = [stem(word) for word in words(run)]
+            if not left.isdisjoint(stems):
+                said[run] = min(telling.index(known) for known in stems)
+                left.difference_update(stems)
+    return sorted(said, key=lambda run: said[run])
+
+
+def _runs(text: str, stems: Set[str]) -> Iterator[str]:
+    """The parts of a text that hold nothing but words of these stems."""
+    begin = end = 0
+    for start, stop in word_places(text):
+        if stem(text[start:stop].lower()) not in stems:
+            continue
+        if end and not text[end:start].strip():
+            end = stop
+            continue
+        if end:
+            yield text[begin:end]
+        begin, end = start, stop
+    if end:
+        yield text[begin:end]

@@ -96,6 +96,26 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class StandaloneQuestion:
+    """A question that can be searched for without the conversation before it.
+
+    `about` holds what was spoken of there and the question does not name, most telling first.
+    """
+
+    asked: str
+    about: tuple[str, ...] = ()
+
+    @property
+    def about_text(self) -> str:
+        return " ".join(self.about)
+
+    @property
+    def text(self) -> str:
+        """The question as the user is shown it."""
+        return f"{self.asked} ({', '.join(self.about)})" if self.about else self.asked
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A passage retrieved. Higher `score` is better; `rank` counts from 1."""
 

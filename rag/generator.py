@@ -33,6 +33,8 @@ class Generator(Protocol):
     """What writes drafts. The seam at which tests put a scripted one."""
 
     name: str
+    capable: bool
+    """Whether it can be trusted with more than one short answer from one sentence."""
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
@@ -44,6 +46,7 @@ class LlamaGenerator:
 
     def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
         self.name = name
+        self.capable = name != SMOLLM2.name  # of those named by the user, it is taken for granted
         self._file = file
         self._cache = cache
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else

@@ -69,8 +69,10 @@ CREATE TABLE vectors (
     vector BLOB NOT NULL,          -- float32, little-endian
     checksum INTEGER NOT NULL
 );
+"""
+WORDS = """
 CREATE VIRTUAL TABLE words USING fts5 (
-    title, text, tokenize = "porter unicode61 categories 'L* N* Co Mn Mc'"
+    about, text, tokenize = "porter unicode61 categories 'L* N* Co Mn Mc'"
 );
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
 """
@@ -237,6 +239,13 @@ class PassageIndex:
         rows = self._rows("SELECT title FROM articles ORDER BY date DESC, number LIMIT ?", most)
         return [title for (title,) in rows]
 
+    def sample(self, most: int) -> list[Article]:
+        """Up to `most` articles from everywhere in the index, the same ones every time."""
+        rows = self._rows(
+            f"{ARTICLE} ORDER BY number * 2654435761 % 4294967296, number LIMIT ?", most
+        )
+        return [article_of(row) for row in rows]
+
     def article(self, id: str) -> Article | None:
         """The whole article of that id. Raises IndexDamaged when it is not as it was taken in."""
         row = self._row(f"{ARTICLE} WHERE id = ?", id)
@@ -262,16 +271,28 @@ class PassageIndex:
             )
         return vectors.search(vector, most)
 
-    def matching(self, phrases: Sequence[str], most: int) -> dict[int, float]:
-        """Passage numbers → BM25 score (higher is better), the `most` best holding any of `phrases`."""
-        said = [searchable(phrase).replace('"', '""') for phrase in phrases]
-        if not said:
+    def matching(
+        self, phrases: Sequence[str], most: int, required: Sequence[str] = ()
+    ) -> dict[int, float]:
+        """Passage numbers → BM25 score (higher is better), the `most` best holding any of `phrases`.
+
+        They also hold each of `required`.
+        """
+        if not phrases:
             return {}
-        query = " OR ".join(f'"{phrase}"' for phrase in said)
+        any_of = " OR ".join(map(_as_phrase, phrases))
+        query = " AND ".join([f"({any_of})", *map(_as_phrase, required)])
         rows = self._rows(
             "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", query, most
         )
         return dict(rows)
+
+    def holding(self, phrases: Sequence[str]) -> set[int]:
+        """The numbers of the passages that hold each of `phrases`, in themselves or their heading."""
+        query = " AND ".join(map(_as_phrase, phrases))
+        return {
+            number for (number,) in self._rows("SELECT rowid FROM words WHERE words MATCH ?", query)
+        }
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:
         """Inverse document frequency of each stem: log(1 + passages / (1 + passages holding it))."""
@@ -330,6 +351,11 @@ class PassageIndex:
         return rows[0] if rows else None
 
 
+def _as_phrase(text: str) -> str:
+    """The text as FTS5 reads it: words that follow each other, whatever else they mean there."""
+    return '"' + searchable(text).replace('"', '""') + '"'
+
+
 def check_encoder(folder: Path, commit: Commit, encoder: EncoderId | None) -> None:
     """Raises IndexUnusable when the commit was made by another encoder."""
     if encoder is None or encoder == commit.encoder:
@@ -338,7 +364,7 @@ def check_encoder(folder: Path, commit: Commit, encoder: EncoderId | None) -> No
     other = "whose files have changed since" if same else f"not {encoder.name}"
     raise IndexUnusable(
         f"The index in {folder} was made by the encoder {made_by}, {other}.",
-        remedy="Build it anew with `rag index --rebuild`, or set RAG_ENCODER to the one that made it.",
+        remedy="Run `rag index` to encode it anew, or set RAG_ENCODER to the one that made it.",
     )
 
 

@@ -140,6 +140,9 @@ def sync(
     with _building(folder):
         if rebuild and not paths:
             paths = _remembered(folder)
+        elif not rebuild and _encoded_otherwise(folder, encoder):
+            progress.start(f"Every passage is encoded anew, with {encoder.name}", None)
+            paths = _all_to_stay(folder, paths)
         summary = None if rebuild else _unchanged(folder, encoder, paths)
         if summary is None:
             with IndexChange.begin(folder, encoder.id, rebuild=rebuild) as change:
@@ -249,6 +252,20 @@ def _remembered(folder: Path) -> list[Path]:
     return []
 
 
+def _encoded_otherwise(folder: Path, encoder: Encoder) -> bool:
+    """Whether the index was made by another encoder."""
+    with suppress(IndexUnusable):
+        return commits.last(folder).encoder != encoder.id
+    return False
+
+
+def _all_to_stay(folder: Path, named: Sequence[Path]) -> list[Path]:
+    """The sources that a sync with those named leaves in the index, whether it looks at them or not."""
+    remembered = [Path(path) for path in commits.last(folder).sources]
+    leave = _to_leave(remembered, named)
+    return list(dict.fromkeys([*(path for path in remembered if path not in leave), *named]))
+
+
 def _seeds() -> Path:
     if not SEEDS.is_dir():
         raise SourceError(
@@ -300,6 +317,14 @@ def _is_same(file: SourceFile, known: KnownFile) -> bool:
     return file.mtime_ns == known.mtime_ns or _file_hash(file.path) == known.hash
 
 
+def _is_current(folder: Path, encoder: Encoder) -> bool:
+    """Whether the index is of this version and by this encoder. Raises NoIndex and IndexDamaged."""
+    if (folder / commits.FIRST_DATABASE).exists():
+        return False
+    commit = commits.last(folder)
+    return commit.version == commits.VERSION and commit.encoder == encoder.id
+
+
 def _file_hash(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
@@ -310,9 +335,9 @@ def _file_hash(path: Path) -> bytes | None:
 
 def _unchanged(folder: Path, encoder: Encoder, named: Sequence[Path]) -> Summary | None:
     """The summary of a sync that has nothing to do; None when there is something."""
-    if is_unfinished(folder) or (folder / commits.FIRST_DATABASE).exists():
-        return None
     try:
+        if is_unfinished(folder) or not _is_current(folder, encoder):
+            return None
         with PassageIndex.open(folder, encoder=encoder.id) as index:
             plan = _plan(folder, index.sources(), index.files(), named)
             if not plan.nothing or index.commit.vectors.problem(folder):

@@ -5,6 +5,7 @@ with the same sentences and the same stems.
 """
 
 import re
+from calendar import month_name
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -23,9 +24,21 @@ _UNSPACED = (
 _ONE = re.compile(f"[{_UNSPACED}]")
 _RUN = re.compile(f"[{_UNSPACED}]+")
 _JOINED = "\u0300-\u036f\u064b-\u065f\u0670\u0900-\u0dff"  # marks within words, which \w leaves out
-_WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,]\d+)*|(?:[^\W\d_{_UNSPACED}]|[{_JOINED}])+")
+_PART = rf"\d+(?:[.,]\d+)*|(?:[^\W\d_{_UNSPACED}]|[{_JOINED}])+"
+_WORD = re.compile(rf"[{_UNSPACED}]|{_PART}")
+_NAME = re.compile(rf"(?:{_PART})+")  # "p53" and "5g" are two words, and one name
+_SEAM = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_QUOTED = re.compile('["“„«「](?P<said>[^"“”„«»「」]{1,200})["”“»」]')
 _MARKS = re.compile(  # accents, Hebrew and Arabic vowel signs, and Arabic's lengthening stroke
     "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]"
+)
+_MONTHS = [name.lower() for name in month_name]
+_MONTH = "|".join(name for name in _MONTHS if name)
+_DATE = re.compile(
+    r"(?<!\d)(?P<iso_year>\d{4})-(?P<iso_month>\d\d)(?:-(?P<iso_day>\d\d))?(?!\d)"
+    rf"|\b(?:(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? )?(?P<month>{_MONTH})"
+    r" (?:(?P<us_day>\d{1,2})(?:st|nd|rd|th)?,? )?(?P<year>\d{4})\b",
+    re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _FULL_STOP = re.compile(r"[。！？｡؟۔]+[」』”’）]*")
@@ -43,6 +56,11 @@ STOP_WORDS = frozenset(
     those through to too under until up upon ve very was we were what when where whether which
     while who whom whose why will with would you your yours yourself yourselves""".split()
 )
+
+LEANING = frozenset(
+    "he she it they him her them his hers its their theirs this these those".split()
+)
+"""Words that stand for what was spoken of before."""
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -92,13 +110,19 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def word_places(text: str) -> Iterator[tuple[int, int]]:
+    """The (start, end) of each word and number of `text`, in order."""
+    return (found.span() for found in _WORD.finditer(text))
+
+
 def searchable(text: str) -> str:
     """`text` as the lexical index holds it, so that the same word is the same there.
 
-    Case, accents, vowel signs, widths and separators of thousands are folded away; where a script
-    puts no space between words, its characters stand apart, and a phrase of them finds them.
+    Case, accents, vowel signs, widths and separators of thousands are folded away. Letters and
+    figures stand apart ("p 53", "10 km"), and so do the characters of a script that puts no space
+    between words: a phrase of them finds them.
     """
-    folded = _THOUSANDS.sub("", text.casefold())
+    folded = _SEAM.sub(" ", _THOUSANDS.sub("", text.casefold()))
     if folded.isascii():
         return folded
     folded = normalize("NFC", _MARKS.sub("", normalize("NFKD", folded)))
@@ -110,14 +134,38 @@ def phrases(question: str) -> list[str]:
 
     A run of a script without spaces comes as its pairs of neighbours, which is most words' length.
     """
-    said = [run for part in _RUN.split(question) for run in words(part)]
-    meant = [word for word in said if word not in STOP_WORDS] or said
+    said = [name for part in _RUN.split(question) for name in _NAME.findall(part)]
+    meant = [name for place, name in enumerate(said) if _means(name, place)] or said
     pairs = [pair for run in _RUN.findall(question) for pair in _pairs(run)]
-    return list(dict.fromkeys([*meant, *pairs]))
+    return list(dict.fromkeys([*(name.lower() for name in meant), *pairs]))
+
+
+def _means(name: str, place: int) -> bool:
+    """Whether a word is none of those that only build sentences: "US", "WHO" and "May" may be names."""
+    return name.lower() not in STOP_WORDS or (place > 0 and not name.islower())
 
 
 def _pairs(run: str) -> list[str]:
     return [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
+
+
+def dates(text: str) -> list[str]:
+    """The dates in a text, in one way of writing them: "14 May 2021", or "May 2021"."""
+    found = []
+    for date in _DATE.finditer(text):
+        day = date["iso_day"] or date["day"] or date["us_day"]
+        month = (
+            int(date["iso_month"]) if date["iso_month"] else _MONTHS.index(date["month"].lower())
+        )
+        if 1 <= month <= 12:
+            named = f"{month_name[month]} {date['iso_year'] or date['year']}"
+            found.append(f"{int(day)} {named}" if day else named)
+    return found
+
+
+def quoted(question: str) -> list[str]:
+    """What stands in quotation marks in a question, words in it: it is to be found as it stands."""
+    return [said for said in _QUOTED.findall(question) if words(said)]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,4 +1,7 @@
-"""What an index of version 1 holds, taken over: its sources, and every vector that it has encoded."""
+"""What an index of an earlier version holds, taken over: nothing of it is encoded again.
+
+Version 1 was one database; version 2 searched for words in the title and the text alone.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -15,10 +18,12 @@ from rag.passages import headings, vector_key
 
 
 def take_over(change: IndexChange, encoder: Encoder) -> None:
-    """Take over what stands in the folder of `change`, if it is of version 1; it is only read.
+    """Take over what stands in the folder of `change`, if it is of an earlier version; it is only read.
 
-    Raises IndexUnusable when it was made by another encoder.
+    Raises IndexUnusable when one of version 1 was made by another encoder.
     """
+    if change.base is not None and change.base.version < 3:
+        change.renew_words()
     database = change.folder / FIRST_DATABASE
     if change.base is not None or not database.exists():
         return

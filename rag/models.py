@@ -66,6 +66,17 @@ def encoder_folder(name: str, cache: Path) -> Path:
     return folder
 
 
+def reranker_folder(name: str) -> Path:
+    """The folder of the reranker `name`. Raises ModelError."""
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The reranker {name!r} is no folder of a sentence-transformers CrossEncoder.",
+            remedy="Set RAG_RERANKER to one, or leave it out.",
+        )
+    return folder
+
+
 def generator_file(name: str, cache: Path) -> Path:
     """The GGUF file of the generator `name`, as its maker ships it. Raises ModelError."""
     if name == SMOLLM2.name:

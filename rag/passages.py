@@ -6,7 +6,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from rag.datatypes import Article, Passage
-from rag.language import sentences, trim
+from rag.language import dates, sentences, trim
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 """Texts → how many tokens the encoder makes of each."""
@@ -20,8 +20,14 @@ class _Span:
 
 
 def heading(title: str, date: str | None) -> str:
-    """What is encoded, and searched for words, in front of every passage of an article."""
+    """What is encoded in front of every passage of an article."""
     return f"{title} ({date})" if date else title
+
+
+def words_about(title: str, date: str | None, source: str | None) -> str:
+    """What is searched for words with every passage of an article: its heading, date and source."""
+    about = [heading(title, date), *dates(date or ""), source]
+    return "\n".join(part for part in about if part)
 
 
 def short_heading(title: str, date: str | None, count_tokens: CountTokens, max_tokens: int) -> str:
@@ -65,11 +71,15 @@ def split(article: Article, count_tokens: CountTokens, max_tokens: int) -> Itera
         if run and sum(part.tokens for part in run) + span.tokens > budget:
             yield Passage(run[0].start, run[-1].end)
             last = run[-1]
-            shared = last.tokens <= budget // 3 and last.tokens + span.tokens <= budget
-            run = [last] if shared and len(run) > 1 else []
+            run = [last] if len(run) > 1 and sharing(last.tokens, span.tokens, budget) else []
         run.append(span)
     if run:
         yield Passage(run[0].start, run[-1].end)
+
+
+def sharing(last: int, following: int, budget: int) -> bool:
+    """Whether a passage opens with the last sentence of the one before; lengths in tokens."""
+    return last <= budget // 3 and last + following <= budget
 
 
 def _spans(text: str, count_tokens: CountTokens, budget: int) -> Iterator[_Span]:

@@ -1,16 +1,36 @@
 """Question → Hits, and the sentences in them that bear on it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain, repeat
 
-from rag.datatypes import Evidence, Excerpt, Hit
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder
 from rag.index import PassageIndex
-from rag.language import phrases, sentences, terms, words
+from rag.language import dates, phrases, quoted, sentences, terms, words
+from rag.reranker import Reranker
 
-CANDIDATES = 100
+# What was chosen here by measuring stands in docs/measurements.md.
+
+Scores = dict[int, float]
+"""Passage numbers → scores; higher is better."""
+
+CANDIDATES = 400
 """Passages that each of the two searches contributes, at the least."""
+
+DENSE = 0.6
+"""Weight of the vectors' scores in the fusion; the words' scores get the rest."""
+
+ABOUT = 0.5
+"""Weight of what the conversation was about, beside the question's own words and vector."""
+
+CROWDING = 0.9
+"""What the score of an article's second passage is multiplied by; of its third, twice; and so on."""
 
 MOST_WORDS = 64
 """Words of a question that are searched for; a longer one is searched for by its first."""
@@ -27,46 +47,60 @@ _COSINE, _COVERAGE, _PASSAGE = 0.5, 0.35, 0.25
 
 
 class Retriever:
-    """Searches one index with one encoder."""
+    """Searches one index with one encoder, and a reranker if there is one."""
 
-    def __init__(self, index: PassageIndex, encoder: Encoder) -> None:
+    def __init__(
+        self, index: PassageIndex, encoder: Encoder, reranker: Reranker | None = None
+    ) -> None:
         self.index = index
         self._encoder = encoder
+        self._reranker = reranker
         # Retrieving and weighing evidence both need the vector of the question at hand.
-        self._vector = lru_cache(maxsize=1)(encoder.encode_question)
+        self._vector = lru_cache(maxsize=1)(self._encoded)
 
-    def retrieve(self, question: str, k: int) -> list[Hit]:
-        """The `k` passages that bear most on the question, best first.
+    def retrieve(self, question: StandaloneQuestion, k: int) -> list[Hit]:
+        """The `k` passages that bear most on the question, best first, each saying another thing.
 
-        Half of a hit's score is its cosine, scaled between the candidates' least and most, half its
-        BM25, scaled to the candidates' most (Bruch et al. 2023, "An Analysis of Fusion Functions
-        for Hybrid Retrieval", compare such scalings).
+        Their scores, 0 to 1, fuse cosine and BM25, and half of them is the reranker's if there is
+        one. With words in quotation marks, only passages that hold them.
         """
-        most = max(CANDIDATES, 2 * k)
-        dense = self.index.nearest(self._vector(question), most)
-        lexical = self.index.matching(phrases(question)[:MOST_WORDS], most)
-        fused = _fuse(dense, lexical)
-        ranked = sorted(fused, key=lambda number: (-fused[number], number))
-        best = self._distinct(ranked, k)
-        return [
-            Hit(rank, fused[number], passage)
-            for rank, (number, passage) in enumerate(best.items(), start=1)
+        fused = fuse(*self.candidates(question, max(CANDIDATES, 2 * k)))
+        ranked = sorted(fused, key=lambda number: (-fused[number], number))[: 2 * k + LOOK_FURTHER]
+        found = zip(self.index.passages(ranked), (fused[number] for number in ranked), strict=True)
+        best = _spread(self._reranked(question.text, _joined(found)))[:k]
+        return [Hit(rank, score, passage) for rank, (passage, score) in enumerate(best, start=1)]
+
+    def _reranked(
+        self, question: str, found: Sequence[tuple[Excerpt, float]]
+    ) -> list[tuple[Excerpt, float]]:
+        """Best first; what the reranker had no time for comes behind what it has read."""
+        if self._reranker is None:
+            return list(found)
+        read = self._reranker.scores(question, [f"{p.title}\n{p.text}" for p, _ in found])
+        again = chain(read, repeat(0.0))
+        scored = [
+            (passage, (score + more) / 2)
+            for (passage, score), more in zip(found, again, strict=False)
         ]
+        return sorted(scored, key=lambda found: -found[1])
 
-    def _distinct(self, ranked: Sequence[int], k: int) -> dict[int, Excerpt]:
-        """The first `k` numbers' passages, one for each thing said; it names where else it stands."""
-        found = self.index.passages(ranked[: 2 * k + LOOK_FURTHER])
-        kept: dict[int, _Told] = {}
-        for number, passage in zip(ranked, found, strict=False):
-            told = _Told.of(passage)
-            same = next((n for n, other in kept.items() if other.tells(told)), None)
-            if same is not None:
-                kept[same] = kept[same].also_in(passage)
-            elif len(kept) < k:
-                kept[number] = told
-        return {number: told.passage for number, told in kept.items()}
+    def candidates(self, question: StandaloneQuestion, most: int) -> tuple[Scores, Scores]:
+        """Passage numbers → cosine, and → BM25, of the `most` best of either search.
 
-    def evidence(self, question: str, hits: Sequence[Hit]) -> list[Evidence]:
+        What the conversation was about adds to both, rather than to the question's text: there, its
+        three words would weigh as much as three of the question's own.
+        """
+        required = quoted(question.asked)
+        dense = self.index.nearest(self._vector(question), most)
+        lexical = self.index.matching(_sought(question.asked), most, required)
+        for number, score in self.index.matching(_sought(question.about_text), most).items():
+            lexical[number] = lexical.get(number, 0.0) + ABOUT * score
+        if required:
+            holding = self.index.holding(required)
+            return _only(dense, holding), _only(lexical, holding)
+        return dense, lexical
+
+    def evidence(self, question: StandaloneQuestion, hits: Sequence[Hit]) -> list[Evidence]:
         """The sentences of the hits, those first that bear most on the question."""
         places: dict[tuple[str, int], tuple[Excerpt, Hit]] = {}
         for hit in hits:
@@ -77,13 +111,70 @@ class Retriever:
         found = list(places.values())
         vectors = self._encoder.encode_passages([sentence.text for sentence, _ in found])
         cosines = vectors @ self._vector(question)
-        rarity = self.index.rarity(terms(question))
+        rarity = self.index.rarity(terms(question.text))
         evidence = []
         for (sentence, hit), cosine in zip(found, cosines.tolist(), strict=True):
             coverage = _share(rarity, terms(sentence.text))
             score = _COSINE * cosine + _COVERAGE * coverage + _PASSAGE * hit.score
             evidence.append(Evidence(score, sentence))
         return sorted(evidence, key=lambda found: -found.score)
+
+    def _encoded(self, question: StandaloneQuestion) -> NDArray[np.float32]:
+        """The question's vector, leaning towards what the conversation was about; of length 1."""
+        vector = self._encoder.encode_question(question.asked)
+        if not question.about:
+            return vector
+        leaning = vector + ABOUT * self._encoder.encode_question(question.about_text)
+        whole: NDArray[np.float32] = leaning / np.linalg.norm(leaning)
+        return whole
+
+
+def fuse(dense: Scores, lexical: Scores) -> Scores:
+    """Passage numbers → fused scores, 0 to 1.
+
+    Cosines count as they are, so that vectors decide more where some passage is really near; BM25 is
+    scaled to the candidates' most (Bruch et al. 2023, "An Analysis of Fusion Functions for Hybrid
+    Retrieval", compare such scalings). What the vectors' search did not find is at most as near as the
+    last that it did; what the words' search did not find gets nothing for it.
+    """
+    least = min(dense.values(), default=0.0)
+    strongest = max(lexical.values(), default=0.0) or 1.0
+    return {
+        number: DENSE * max(0.0, dense.get(number, least))
+        + (1 - DENSE) * lexical.get(number, 0.0) / strongest
+        for number in dense.keys() | lexical.keys()
+    }
+
+
+def _sought(text: str) -> list[str]:
+    return phrases(text)[:MOST_WORDS] + dates(text)
+
+
+def _only(scores: Scores, numbers: Set[int]) -> Scores:
+    return {number: score for number, score in scores.items() if number in numbers}
+
+
+def _joined(found: Iterable[tuple[Excerpt, float]]) -> list[tuple[Excerpt, float]]:
+    """One passage for each thing said, the best; it names where else it stands."""
+    kept: list[tuple[_Told, float]] = []
+    for passage, score in found:
+        told = _Told.of(passage)
+        same = next((place for place, (other, _) in enumerate(kept) if other.tells(told)), None)
+        if same is None:
+            kept.append((told, score))
+        else:
+            kept[same] = (kept[same][0].also_in(passage), kept[same][1])
+    return [(told.passage, score) for told, score in kept]
+
+
+def _spread(found: Iterable[tuple[Excerpt, float]]) -> list[tuple[Excerpt, float]]:
+    """Best first, with an article's further passages a little behind: they crowd out no other's."""
+    before: Counter[str] = Counter()
+    spread = []
+    for passage, score in found:
+        spread.append((passage, score * CROWDING ** before[passage.article_id]))
+        before[passage.article_id] += 1
+    return sorted(spread, key=lambda found: -found[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +203,6 @@ class _Told:
 
     def also_in(self, passage: Excerpt) -> "_Told":
         return replace(self, passage=replace(self.passage, also=(*self.passage.also, passage)))
-
-
-def _fuse(dense: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
-    """Passage numbers → half and half of both searches' scores, 0 to 1; not found counts 0."""
-    least, most = min(dense.values(), default=0.0), max(dense.values(), default=0.0)
-    spread = (most - least) or 1.0
-    strongest = max(lexical.values(), default=0.0) or 1.0
-    return {
-        number: 0.5 * ((dense[number] - least) / spread if number in dense else 0.0)
-        + 0.5 * lexical.get(number, 0.0) / strongest
-        for number in dense.keys() | lexical.keys()
-    }
 
 
 def _sentences(passage: Excerpt) -> Iterable[Excerpt]:

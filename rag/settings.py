@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     generator: str = Field(
         "SmolLM2-135M-Instruct", description="embedded generator's name, or a GGUF file"
     )
+    reranker: str = Field(
+        "",
+        description="a sentence-transformers CrossEncoder's folder, to reorder what is found",
+        json_schema_extra={"default": "none"},
+    )
     threads: int = Field(
         0, ge=0, le=1024, description="threads of the generator; 0 for all cores but one, 8 at most"
     )

@@ -21,10 +21,11 @@ from importlib.resources import files
 from typing import Any
 
 from rag import markup
-from rag.chatbot import MOST_CHARACTERS, Chatbot
+from rag.chatbot import Chatbot
 from rag.datatypes import Answer, Message
 from rag.errors import PageError, RagError
 from rag.markup import Turn, Turns
+from rag.questions import MOST_CHARACTERS
 from rag.settings import Settings
 
 EXAMPLES = 4

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from rag.chatbot import MOST_CHARACTERS, Chatbot, _worth_quoting
-from rag.datatypes import Answer, Message, Mode, Stage
+from rag.chatbot import REFUSAL, Chatbot, _worth_quoting
+from rag.datatypes import Answer, Message, Mode, Stage, StandaloneQuestion
 from rag.encoder import Encoder
 from rag.errors import QuestionError
 from rag.generator import Pieces
 from rag.index import PassageIndex
+from rag.questions import MOST_CHARACTERS
 
 
 class Scripted:
@@ -18,8 +19,9 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, draft: str) -> None:
-        self.draft = draft
+    def __init__(self, *drafts: str) -> None:
+        self.drafts = list(drafts)
+        self.capable = len(drafts) > 1
         self.asked: list[str] = []
         self.stopped = False
 
@@ -32,14 +34,14 @@ class Scripted:
     def stream(self, messages: Sequence[Message]) -> Pieces:
         self.asked.append(messages[-1]["content"])
         try:
-            for word in self.draft.split(" "):
+            for word in self.drafts.pop(0).split(" "):
                 yield word + " "
         finally:
             self.stopped = True
 
 
-def scripted(chatbot: Chatbot, draft: str) -> tuple[Chatbot, Scripted]:
-    generator = Scripted(draft)
+def scripted(chatbot: Chatbot, *drafts: str) -> tuple[Chatbot, Scripted]:
+    generator = Scripted(*drafts)
     return Chatbot(chatbot.index, chatbot._encoder, generator), generator
 
 
@@ -95,7 +97,8 @@ def test_a_draft_that_does_not_hold_gives_way_to_a_quotation(chatbot: Chatbot) -
     assert answer.mode is Mode.QUOTED
     assert "73" not in answer.text
     assert "37" in answer.text
-    assert [s.text for s in answer.sentences if not s.supported] == [bot._generator.draft]
+    struck = [sentence.text for sentence in answer.sentences if not sentence.supported]
+    assert struck == ["The lighthouse is 73 metres high."]
 
 
 def test_an_empty_draft_gives_way_to_a_quotation(chatbot: Chatbot) -> None:
@@ -126,7 +129,7 @@ def test_where_no_source_fits_the_prompt_nothing_is_drafted(chatbot: Chatbot) ->
 
 def test_a_sentence_that_two_articles_share_is_quoted_once(chatbot: Chatbot) -> None:
     _, hits = chatbot.search(QUESTION, (), 1)
-    best = chatbot._retriever.evidence(QUESTION, hits)[0]
+    best = chatbot._retriever.evidence(StandaloneQuestion(QUESTION), hits)[0]
     again = replace(best, sentence=replace(best.sentence, article_id="copy.md"))
     assert _worth_quoting([best, again]) == [best]
 
@@ -150,11 +153,52 @@ def test_closing_the_answer_stops_the_generator(chatbot: Chatbot) -> None:
     assert generator.stopped
 
 
-def test_a_follow_up_is_asked_as_a_question_that_stands_alone(chatbot: Chatbot) -> None:
-    history = (Message(role="user", content=QUESTION), Message(role="assistant", content="37 m."))
-    answer = last(chatbot, "And what did it cost?", history)
-    assert answer.standalone_question == f"{QUESTION} And what did it cost?"
+HISTORY = (Message(role="user", content=QUESTION), Message(role="assistant", content="37 m."))
+
+
+def test_a_follow_up_is_asked_with_what_was_spoken_of(chatbot: Chatbot) -> None:
+    answer = last(chatbot, "And what did it cost?", HISTORY)
+    asked, about = answer.standalone_question.split(" (")
+    assert asked == "And what did it cost?"
+    assert set(about.strip(")").replace(",", "").split()) <= {"high", "lighthouse", "Sant", "Oriol"}
     assert answer.hits[0].passage.article_id == "lighthouse.md"
+
+
+def test_a_refusal_is_nothing_that_was_spoken_of(chatbot: Chatbot) -> None:
+    history = (
+        Message(role="user", content="Who composed it?"),
+        Message(role="assistant", content=REFUSAL),
+    )
+    assert "articles" not in last(chatbot, "And why?", history).standalone_question
+
+
+def test_a_capable_generator_words_a_follow_up_itself(chatbot: Chatbot) -> None:
+    wording = "What did the lighthouse of Sant Oriol cost?"
+    bot, generator = scripted(chatbot, wording, "The tower cost 4.2 million euros.")
+    answer = last(bot, "And what did it cost?", HISTORY)
+    assert answer.standalone_question == wording
+    assert "And what did it cost?" in generator.asked[0]
+    assert QUESTION in generator.asked[0]
+    assert wording in generator.asked[1]
+
+
+def test_a_wording_that_brings_in_what_nobody_said_is_not_asked(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "What did the bridge of Varna cost?", "The tower cost 4.2 million.")
+    answer = last(bot, "And what did it cost?", HISTORY)
+    assert "Varna" not in answer.standalone_question
+
+
+def test_a_capable_generator_is_not_asked_to_word_what_stands_alone(chatbot: Chatbot) -> None:
+    bot, generator = scripted(chatbot, "Avocets.", "unused")
+    last(bot, "Which bird has come back to Dunmere?", HISTORY)
+    assert len(generator.asked) == 1
+
+
+def test_quoted_words_that_stand_nowhere_are_told_so(chatbot: Chatbot) -> None:
+    answer = last(chatbot, 'Who said "the tower must fall"?')
+    assert answer.mode is Mode.REFUSED
+    assert "quotation marks" in answer.text
+    assert answer.hits == ()
 
 
 @pytest.mark.parametrize("question", ["", " \n\t"])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag import articles, commits, doctor, nearest, passages
+from rag import articles, commits, doctor, indexing, nearest, passages
 from rag.datatypes import Article
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable, NoIndex, SourceError
@@ -655,16 +655,33 @@ def test_rebuilding_without_naming_a_source_keeps_them_all(place: Workplace) -> 
     assert place.sources() == ["news"]
 
 
-def test_rebuilding_takes_another_encoder(
+def test_another_encoder_takes_one_sync_of_whatever_source(
     place: Workplace, fake_encoder: "type[FakeEncoder]"
 ) -> None:
-    news = place.source("news", NEWS)
-    place.sync(news)
-    with pytest.raises(IndexUnusable, match="was made by the encoder fake, not another"):
-        place.sync(encoder=fake_encoder("another"))
-    place.sync(news, rebuild=True, encoder=fake_encoder("another"))
-    with PassageIndex.open(place.index, encoder=fake_encoder("another").id) as index:
-        assert index.contents().articles == 3
+    owls = place.source("owls", {"owl.txt": "An owl moved in."})
+    place.sync(place.source("news", NEWS), owls)
+    another = fake_encoder("another")
+    assert counts(place.sync(owls, encoder=another)) == (0, 0, 0, 4)
+    assert len(another.encoded) == len(set(another.encoded)) >= 4
+    with PassageIndex.open(place.index, encoder=another.id) as index:
+        assert index.contents().articles == 4
+    assert counts(place.sync(encoder=another)) == (0, 0, 0, 4)
+    assert place.ids() == {*NEWS, "owl.txt"}
+
+
+def test_another_encoder_goes_on_where_it_was_interrupted(
+    place: Workplace, fake_encoder: "type[FakeEncoder]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.sync(place.source("news", NEWS))
+    monkeypatch.setattr(indexing, "WINDOW", 1)
+    first, second = fake_encoder("another", fail_after=2), fake_encoder("another")
+    with pytest.raises(KeyboardInterrupt):
+        place.sync(encoder=first)
+    with PassageIndex.open(place.index, encoder=fake_encoder().id) as index:
+        assert index.contents().articles == 3, "until it is done, the index is as it was"
+    place.sync(encoder=second)
+    assert second.encoded
+    assert not set(first.encoded) & set(second.encoded)
 
 
 def test_a_source_is_known_by_its_path_however_it_is_written(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.language import phrases, searchable, sentences, stem, terms, trim, words
+from rag.language import dates, phrases, quoted, searchable, sentences, stem, terms, trim, words
 
 PIECES = st.sampled_from(
     ["\r\n", "\n\n", "\n \n", " . ", ". ", "? ", "\u0301", "\U0001f600", "中文。", "u.s .", "Mr. ",
@@ -114,6 +114,7 @@ def test_a_number_is_one_word_with_its_points_and_commas(number: str) -> None:
         pytest.param("\uff12\uff10\uff13\uff11 \ufb01n", "2031 fin", id="widths and ligatures"),
         pytest.param("كِتَابـــٌ", "كتاب", id="Arabic vowel signs and lengthening"),
         pytest.param("हिन्दी", "हिन्दी", id="Hindi keeps its vowel signs"),
+        pytest.param("p53 and 5G", "p 53 and 5 g", id="letters and figures apart"),
         pytest.param("新桥x", "新  桥 x", id="Chinese characters apart"),
     ],
 )
@@ -124,6 +125,46 @@ def test_what_is_searched_is_folded(text: str, folded: str) -> None:
 def test_a_run_without_spaces_is_searched_by_its_pairs_and_all_by_what_carries_meaning() -> None:
     assert phrases("Is the 新大桥 open or 开?") == ["open", "新大", "大桥", "开"]
     assert phrases("who was it?") == ["who", "was", "it"]
+
+
+def test_letters_and_figures_in_one_are_one_name() -> None:
+    assert phrases("Is p53 or COVID-19 on the 3.5km B2B list?") == [
+        "p53", "covid", "19", "3.5km", "b2b", "list",
+    ]  # fmt: skip
+
+
+def test_a_function_word_written_as_a_name_is_searched_for() -> None:
+    assert phrases("Did WHO warn the US in May?") == ["who", "warn", "us", "may"]
+    assert phrases("May it help them?") == ["help"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Born on 14 May 2021, or May 1st, 2020", ["14 May 2021", "1 May 2020"]),
+        ("2021-05-04T10:00 and 2021-12", ["4 May 2021", "December 2021"]),
+        ("the 3rd of June 1999; july 2001", ["3 June 1999", "July 2001"]),
+        ("2021-13-01, May I, 12021-05-04", []),
+    ],
+)
+def test_dates_are_found_however_they_are_written(text: str, found: list[str]) -> None:
+    assert dates(text) == found
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        pytest.param('Who said "not on my watch"?', ["not on my watch"], id="straight"),
+        pytest.param("Who said “no” and “yes”?", ["no", "yes"], id="curly, twice"),
+        pytest.param("Wer sagte „nie wieder“?", ["nie wieder"], id="German"),
+        pytest.param("谁说了「不行」？", ["不行"], id="Japanese and Chinese"),
+        pytest.param('The 5" pipe', [], id="a mark alone"),
+        pytest.param('What is "..."?', [], id="no word in it"),
+        pytest.param("Who's the mayor's brother?", [], id="apostrophes"),
+    ],
+)
+def test_what_stands_in_quotation_marks_is_known(question: str, said: list[str]) -> None:
+    assert quoted(question) == said
 
 
 def test_chinese_and_japanese_sentences_end_at_their_own_stops() -> None:

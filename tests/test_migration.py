@@ -1,4 +1,4 @@
-"""An index of version 1 is taken over: nothing that it has encoded is encoded again."""
+"""An index of an earlier version is taken over: nothing that it has encoded is encoded again."""
 
 import sqlite3
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from rag import indexing
+from rag import commits, indexing
+from rag.commits import StoredFile
 from rag.errors import IndexUnusable
 from rag.index import PassageIndex
 
@@ -56,8 +57,43 @@ def old(tmp_path: Path, fake_encoder: "type[FakeEncoder]") -> Path:
     return index
 
 
+@pytest.fixture
+def second(tmp_path: Path, fake_encoder: "type[FakeEncoder]", quiet: "Quiet") -> Path:
+    """An index of version 2 over one dated article: words are searched for in title and text."""
+    source, index = tmp_path / "news", tmp_path / "index"
+    source.mkdir()
+    (source / "ferry.md").write_text(f"---\ntitle: Delayed\ndate: 2021-05-14\n---\n{FERRY}")
+    indexing.sync(index, fake_encoder(), [source], rebuild=False, progress=quiet)
+    commit = commits.read(index)
+    database = index / commit.database.name
+    db = sqlite3.connect(database)
+    db.executescript(
+        "DROP TABLE vocabulary; DROP TABLE words;"
+        "CREATE VIRTUAL TABLE words USING fts5 (title, text, tokenize = 'porter');"
+        "CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');"
+        f"INSERT INTO words (rowid, title, text) VALUES (1, 'delayed', '{FERRY}');"
+    )
+    db.close()
+    earlier = {"version": 2, "number": 1, "database": StoredFile.of(database)}
+    commits.publish(index, commit.model_copy(update=earlier))
+    return index
+
+
+def test_version_2_is_searched_anew_and_encoded_never(
+    second: Path, fake_encoder: "type[FakeEncoder]", quiet: "Quiet"
+) -> None:
+    with pytest.raises(IndexUnusable, match=r"is of version 2, not 3\. Run `rag index`: it takes"):
+        PassageIndex.open(second)
+    encoder = fake_encoder()
+    indexing.sync(second, encoder, [], rebuild=False, progress=quiet)
+    assert encoder.encoded == []
+    with PassageIndex.open(second, encoder=encoder.id) as index:
+        assert index.matching(["14 may 2021"], 5), "its date is searched for in words now"
+        assert index.matching(["ferry"], 5)
+
+
 def test_it_is_said_what_to_do(old: Path) -> None:
-    with pytest.raises(IndexUnusable, match=r"is of version 1, not 2\. Run `rag index`: it takes"):
+    with pytest.raises(IndexUnusable, match=r"is of version 1, not 3\. Run `rag index`: it takes"):
         PassageIndex.open(old)
 
 

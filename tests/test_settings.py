@@ -13,6 +13,7 @@ GIVEN: dict[str, Any] = {
     "index": Path("/somewhere/index"),
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
+    "reranker": "/models/reranker",
     "threads": 3,
     "cache": Path("/somewhere/cache"),
     "host": "0.0.0.0",

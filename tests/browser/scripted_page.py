@@ -17,6 +17,8 @@ from rag.datatypes import Message
 class ScriptedGenerator:
     """A generator (rag.generator.Generator) made like the one of llama.cpp."""
 
+    capable = False
+
     def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
         self.name = "scripted"
         self._written = Path(os.environ["WRITTEN"])

@@ -1,0 +1,84 @@
+"""Reordering what was found, by a real CrossEncoder: the embedded encoder with a head of its own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from rag.chatbot import Chatbot
+from rag.datatypes import StandaloneQuestion
+from rag.errors import ModelError
+from rag.models import MINILM, encoder_folder, reranker_folder
+from rag.reranker import BATCH, Reranker
+from rag.retriever import Retriever
+
+
+def cross_encoder(folder: Path, cache: Path, labels: int) -> Path:
+    """A CrossEncoder whose head was drawn by chance: it scores, however senselessly."""
+    base = encoder_folder(MINILM.name, cache)
+    torch.manual_seed(1)
+    config = AutoConfig.from_pretrained(base, num_labels=labels, local_files_only=True)
+    model = AutoModelForSequenceClassification.from_config(config)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    return cross_encoder(tmp_path_factory.mktemp("reranker"), cache, labels=1)
+
+
+PASSAGES = [f"The tower of town number {n} is {n} metres high." for n in range(3 * BATCH)]
+
+
+def test_every_passage_gets_a_score_between_0_and_1(folder: Path) -> None:
+    scores = Reranker("chance", folder, seconds=60).scores("How high is the tower?", PASSAGES)
+    assert len(scores) == len(PASSAGES)
+    assert all(0 <= score <= 1 for score in scores)
+    assert len(set(scores)) > 1
+
+
+def test_when_the_time_is_up_the_rest_is_not_read(folder: Path) -> None:
+    scores = Reranker("chance", folder, seconds=0).scores("How high is the tower?", PASSAGES)
+    assert len(scores) == BATCH
+
+
+def test_what_is_found_comes_in_the_rerankers_order(chatbot: Chatbot, folder: Path) -> None:
+    question = StandaloneQuestion("How high is the lighthouse?")
+    reranker = Reranker("chance", folder, seconds=60)
+    plain = Retriever(chatbot.index, chatbot._encoder).retrieve(question, 3)
+    hits = Retriever(chatbot.index, chatbot._encoder, reranker).retrieve(question, 3)
+    assert {hit.passage for hit in hits} == {hit.passage for hit in plain}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    before = {hit.passage: hit.score for hit in plain}
+    texts = [f"{hit.passage.title}\n{hit.passage.text}" for hit in hits]
+    for hit, again in zip(hits, reranker.scores(question.text, texts), strict=True):
+        assert hit.score == pytest.approx((before[hit.passage] + again) / 2, abs=0.05)
+
+
+def test_what_there_was_no_time_for_comes_behind(chatbot: Chatbot) -> None:
+    class OnlyTheLast(Reranker):
+        def scores(self, question, passages):
+            return [0.0] * (len(passages) - 2) + [1.0]
+
+    question = StandaloneQuestion("How high is the lighthouse?")
+    plain = Retriever(chatbot.index, chatbot._encoder).retrieve(question, 3)
+    reranker = OnlyTheLast("scripted", Path())
+    hits = Retriever(chatbot.index, chatbot._encoder, reranker).retrieve(question, 3)
+    assert hits[0].passage == plain[1].passage
+
+
+def test_a_model_with_several_scores_is_no_reranker(tmp_path: Path, cache: Path) -> None:
+    folder = cross_encoder(tmp_path, cache, labels=3)
+    with pytest.raises(ModelError, match="no reranker: it gives 3 scores"):
+        Reranker("nli", folder).load()
+
+
+def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is no folder of a sentence-transformers CrossEncoder"):
+        reranker_folder(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Reranker("broken", reranker_folder(str(tmp_path))).load()
