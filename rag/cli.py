@@ -261,6 +261,30 @@ def ask(
             show(answers)
 
 
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `rag ask --json` has said.")],
+    index: Index = None,
+    as_json: AsJson = False,
+) -> None:
+    """Whether the citations of saved answers still stand, word for word."""
+    from rag.index import PassageIndex
+    from rag.standing import report, saved_citations, standing
+
+    saved = saved_citations(file)
+    with PassageIndex.open(load(index=index).index) as opened:
+        found = report(standing(opened, citation) for citation in saved)
+    if as_json:
+        print_json(found)
+    else:
+        for problem in found["problems"]:
+            where = f"{problem['article_id']}:{problem['start']}–{problem['end']}"
+            print(f"{problem['state']:<8} {where}  “{problem['quote']}”")
+        print(f"{found['stands']} of {found['citations']} citations stand word for word.")
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
 @app.command("eval")
 def eval_command(
     questions: Annotated[

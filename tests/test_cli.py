@@ -288,3 +288,54 @@ def test_an_interrupt_ends_with_130_and_one_line(
     code, _, err = rag("info", "--index", str(index_folder))
     assert code == 130
     assert err == "rag: Interrupted.\n"
+
+
+def test_saved_answers_are_checked_and_one_that_does_not_stand_ends_with_1(
+    rag, index_folder: Path, tmp_path: Path
+) -> None:
+    question = "How high is the lighthouse of Sant Oriol?"
+    _, said, _ = rag("ask", question, "--index", str(index_folder), "--json")
+    file = tmp_path / "answers.jsonl"
+    file.write_text(said)
+    code, out, _ = rag("check", str(file), "--index", str(index_folder), "--json")
+    assert (code, json.loads(out)["problems"]) == (0, [])
+    file.write_text(said.replace("lighthouse.md", "left.md"))
+    code, out, _ = rag("check", str(file), "--index", str(index_folder))
+    assert code == 1
+    assert out.startswith("gone ")
+
+
+def test_questions_are_drafted_measured_and_compared(
+    rag, index_folder: Path, tmp_path: Path
+) -> None:
+    _, drafted, _ = rag("eval", "--make", "2", "--index", str(index_folder))
+    file, run = tmp_path / "mine.jsonl", tmp_path / "run.json"
+    file.write_text(drafted)
+    report = tmp_path / "report.html"
+    words = ("eval", str(file), "--index", str(index_folder), "--answers")
+    code, out, _ = rag(*words, "--html", str(report), "--json")
+    assert code == 0
+    assert report.read_text().startswith("<!doctype html>")
+    run.write_text(out)
+    code, out, _ = rag(*words, "--against", str(run))
+    assert code == 0
+    assert "recall@10" in out
+    assert "against it" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("eval",), "QUESTIONS are missing."),
+        (("eval", "--make", "0"), "--make is 0."),
+        (("eval", "none.jsonl"), "There is no file none.jsonl of questions."),
+        (("check", "none.jsonl"), "The answers in none.jsonl cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_an_evaluation_is_told_in_one_line(
+    rag, words: tuple[str, ...], said: str
+) -> None:
+    code, _, err = rag(*words)
+    assert code in (1, 2)
+    assert err.startswith(f"rag: {said}")
+    assert err.count("\n") == 1
