@@ -1,55 +1,132 @@
-"""How many answers are right: `python benchmarks/answers.py SET [QUESTIONS]`.
+"""How many answers are right: `python benchmarks/answers.py SET [QUESTIONS] [--leave-out N]`.
 
-Asks a fixed sample of a set's questions (200) through `rag ask --questions` and prints the shares.
+Asks a fixed sample of a set's questions (200), a third of them unanswerable, and prints what the
+generator's draft alone, the quotation alone, and the whole come to. With --leave-out, every Nth article
+that questions are about is left out of the index, and those questions are the unanswerable ones.
 """
 
+import argparse
 import json
-import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from common import Row, holds, indexed, rag, rows, sample, table
+from common import Row, index_of, rows, sample, table
+
+from rag.chatbot import Chatbot
+from rag.citations import quote
+from rag.datatypes import Answer, Mode, StandaloneQuestion
+from rag.evaluation import f1, holds
+from rag.evidence import weigh, worth_quoting
+from rag.settings import load
 
 
-def main(data: Path, most: int) -> None:
-    index = indexed(data)
-    asked = sample([q for q in rows(data / "questions.jsonl") if "question" in q], most)
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        for number, row in enumerate(asked):
-            file.write(json.dumps({"id": number, "question": row["question"]}) + "\n")
-        file.flush()
-        answers = rag("ask", "--questions", file.name, "--index", str(index), "--json")
-    texts = {row["id"]: row["text"] for row in rows(data / "articles.jsonl")}
-    print(report(asked, answers, texts))
+@dataclass(frozen=True)
+class Asked:
+    """A question, its answer, and what its parts would have answered alone; None is a refusal."""
+
+    row: Row
+    answer: Answer
+    draft: str | None
+    quotation: str | None
+
+    @property
+    def whole(self) -> str | None:
+        return None if self.answer.mode is Mode.REFUSED else self.answer.text
 
 
-def report(asked: list[Row], answers: list[Row], texts: dict[str, str]) -> str:
-    pairs = list(zip(asked, answers, strict=True))
-    answerable = [(q, a) for q, a in pairs if not q.get("unanswerable")]
-    unanswerable = [a for q, a in pairs if q.get("unanswerable")]
-    right = [a for q, a in answerable if a["answered"] and holds(a["answer"], q["answers"])]
-    refused = [a for _, a in answerable if not a["answered"]]
-    rightly = [a for a in unanswerable if not a["answered"]]
-    quotes = [c for a in answers for c in a["citations"]]
-    exact = [c for c in quotes if texts[c["article_id"]][c["start"] : c["end"]] == c["quote"]]
-    written = [a for a in answers if a["mode"] == "written"]
-    first = [t for a in answers if (t := a["timings"]["first_token_s"]) is not None]
-    total = [a["timings"]["total_s"] for a in answers]
-    lines = [
-        ["answerable: answer string in the answer", share(len(right), len(answerable))],
-        [
-            "answerable: answered without it",
-            share(len(answerable) - len(right) - len(refused), len(answerable)),
-        ],
-        ["answerable: wrongly refused", share(len(refused), len(answerable))],
-        ["unanswerable: rightly refused", share(len(rightly), len(unanswerable))],
-        ["answers written (the others: quoted or refused)", share(len(written), len(answers))],
-        ["quotes exact", share(len(exact), len(quotes))],
-        ["median seconds to the first token of the draft", f"{median(first or [0]):.2f}"],
-        ["median seconds an answer", f"{median(total):.2f}"],
+def main(data: Path, most: int, leave_out: int) -> None:
+    questions = [q for q in rows(data / "questions.jsonl") if "question" in q]
+    articles = data / "articles.jsonl"
+    if leave_out:
+        articles, questions = without(data, questions, leave_out)
+    chatbot = Chatbot.open(load(index=index_of(articles)))
+    chatbot.load()
+    yes = sample([q for q in questions if not q.get("unanswerable")], most - most // 3)
+    no = sample([q for q in questions if q.get("unanswerable")], most // 3)
+    asked = [ask(chatbot, row) for row in [*yes, *no]]
+    parts: dict[str, Callable[[Asked], str | None]] = {
+        "draft alone": lambda a: a.draft,
+        "quotation alone": lambda a: a.quotation,
+        "the whole": lambda a: a.whole,
+    }
+    lines = [[name, *scores(asked, part)] for name, part in parts.items()]
+    print(table(["answered by", *HEAD], lines))
+    print()
+    print(table(["measure", "value"], about(chatbot, asked)))
+
+
+def without(data: Path, questions: list[Row], every: int) -> tuple[Path, list[Row]]:
+    """The articles less every Nth that is asked about, and the questions as they then are."""
+    titles = set(sorted({q["article_ids"][0] for q in questions if q.get("article_ids")})[::every])
+    kept = [row for row in rows(data / "articles.jsonl") if row["id"] not in titles]
+    folder = Path(tempfile.gettempdir()) / "footnote-benchmarks" / f"{data.name}-without-{every}"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "articles.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    answerable = [q for q in questions if not q.get("unanswerable")]
+    gone = [q["article_ids"][0] in titles for q in answerable]
+    return file, [
+        {**q, "unanswerable": left_out} for q, left_out in zip(answerable, gone, strict=True)
     ]
-    return table(["measure", f"{len(asked)} questions"], lines)
+
+
+def ask(chatbot: Chatbot, row: Row) -> Asked:
+    *_, answer = chatbot.ask(row["question"])
+    question = StandaloneQuestion(row["question"])
+    evidence = weigh(question, answer.hits, chatbot.encoder, chatbot.index.rarity)
+    refused = answer.mode is Mode.REFUSED
+    drafted = " ".join(s.text for s in answer.sentences if not s.quoted)
+    quotation = None if refused else quote(worth_quoting(question, evidence)).text
+    return Asked(row, answer, None if refused else drafted, quotation)
+
+
+HEAD = ["right", "wrong", "refused", "F1", "unanswerable refused", "words, median", "words, 95 %"]
+
+
+def scores(asked: Sequence[Asked], part: Callable[[Asked], str | None]) -> list[str]:
+    yes = [(a.row["answers"], part(a)) for a in asked if not a.row.get("unanswerable")]
+    no = [part(a) for a in asked if a.row.get("unanswerable")]
+    given = [(answers, text) for answers, text in yes if text is not None]
+    right = sum(holds(text, answers) for answers, text in given)
+    words = sorted(len(text.split()) for _, text in given) or [0]
+    return [
+        share(right, len(yes)),
+        share(len(given) - right, len(yes)),
+        share(len(yes) - len(given), len(yes)),
+        f"{sum(max(f1(text, answer) for answer in answers) for answers, text in given) / len(yes):.2f}",
+        share(sum(text is None for text in no), len(no)),
+        str(median(words)),
+        str(words[int(0.95 * (len(words) - 1))]),
+    ]
+
+
+def about(chatbot: Chatbot, asked: Sequence[Asked]) -> list[list[str]]:
+    answers = [a.answer for a in asked]
+    quotes = [citation.quote for answer in answers for citation in answer.citations]
+    exact = 0
+    for excerpt in quotes:
+        article = chatbot.index.article(excerpt.article_id)
+        exact += article is not None and article.text[excerpt.start : excerpt.end] == excerpt.text
+    right = [
+        a for a in asked
+        if not a.row.get("unanswerable") and a.whole and holds(a.whole, a.row["answers"])
+    ]  # fmt: skip
+    cited = sum(
+        any(holds(citation.quote.text, a.row["answers"]) for citation in a.answer.citations)
+        for a in right
+    )
+    first = [t for answer in answers if (t := answer.timings.first_token_s) is not None]
+    written = sum(answer.mode is Mode.WRITTEN for answer in answers)
+    return [
+        ["right answers whose quote holds the answer", share(cited, len(right))],
+        ["quotes exact", share(exact, len(quotes))],
+        ["answers written (the others: quoted or refused)", share(written, len(answers))],
+        ["median seconds to the first token of the draft", f"{median(first or [0]):.2f}"],
+        ["median seconds an answer", f"{median(a.timings.total_s for a in answers):.2f}"],
+    ]
 
 
 def share(part: int, whole: int) -> str:
@@ -57,4 +134,9 @@ def share(part: int, whole: int) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 200)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("questions", type=int, nargs="?", default=200)
+    parser.add_argument("--leave-out", type=int, default=0)
+    arguments = parser.parse_args()
+    main(arguments.data, arguments.questions, arguments.leave_out)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: question sets as JSON Lines, and when an answer counts as right.
+"""What the benchmarks share: question sets as JSON Lines, their indexes, tables.
 
 A set is a folder with `articles.jsonl` (rows of articles, see the README) and `questions.jsonl`
 (`question`, `answers` or `unanswerable`).
@@ -6,7 +6,6 @@ A set is a folder with `articles.jsonl` (rows of articles, see the README) and `
 
 import json
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,22 +28,17 @@ def sample(questions: list[Row], most: int) -> list[Row]:
     return random.Random(SEED).sample(questions, min(most, len(questions)))
 
 
-def holds(text: str, answers: list[str]) -> bool:
-    """Whether one of the answers stands in the text, whatever its case, punctuation and articles."""
-    padded = f" {_plain(text)} "
-    return any(f" {_plain(answer)} " in padded for answer in answers if _plain(answer))
-
-
-def _plain(text: str) -> str:
-    words = re.sub(r"[\W_]+", " ", text.lower()).split()
-    return " ".join(word for word in words if word not in {"a", "an", "the"})
-
-
 def indexed(data: Path) -> Path:
     """An index of the set's articles, kept in the temporary folder between runs."""
-    name = f"{data.resolve().name}-{sha256(str(data.resolve()).encode()).hexdigest()[:8]}"
+    return index_of(data / "articles.jsonl")
+
+
+def index_of(articles: Path) -> Path:
+    """An index of a file of articles, kept in the temporary folder between runs."""
+    whole = articles.resolve()
+    name = f"{whole.parent.name}-{sha256(str(whole).encode()).hexdigest()[:8]}"
     index = Path(tempfile.gettempdir()) / "footnote-benchmarks" / name
-    rag("index", str(data / "articles.jsonl"), "--index", str(index), "--json")
+    rag("index", str(articles), "--index", str(index), "--json")
     return index
 
 

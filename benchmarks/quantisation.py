@@ -11,12 +11,14 @@ from pathlib import Path
 from statistics import median
 
 import llama_cpp
-from common import holds, indexed, rows, sample, table
+from common import indexed, rows, sample, table
 
 from rag import prompt
-from rag.chatbot import HITS, READ, SOURCES
+from rag.chatbot import HITS, SOURCES
 from rag.datatypes import StandaloneQuestion
 from rag.encoder import Encoder
+from rag.evaluation import holds
+from rag.evidence import weigh
 from rag.generator import ANSWER_TOKENS, CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
 from rag.models import encoder_folder, generator_file
@@ -56,8 +58,8 @@ def measured(
     for row in asked:
         question = StandaloneQuestion(row["question"])
         hits = retriever.retrieve(question, HITS)
-        evidence = retriever.evidence(question, hits[:READ])
-        sources = [found.sentence for found in evidence[:SOURCES]]
+        evidence = weigh(question, hits, retriever.encoder, retriever.index.rarity)
+        sources = [found.sentence for found in evidence[: SOURCES[False]]]
         for kind, generator in generators.items():
             composed = prompt.compose(
                 row["question"], sources, generator.count_tokens, CONTEXT - ANSWER_TOKENS

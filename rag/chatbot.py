@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 from rag import citations, conversation, prompt
+from rag.conversation import Talk
 from rag.datatypes import (
     Answer,
     Evidence,
@@ -17,10 +18,12 @@ from rag.datatypes import (
     Prompt,
     Stage,
     StandaloneQuestion,
+    Strictness,
     Timings,
 )
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable
+from rag.evidence import weigh, worth_quoting
 from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
 from rag.language import quoted, words
@@ -33,23 +36,32 @@ from rag.settings import Settings
 HITS = 8
 """Passages retrieved for an answer and shown beside it."""
 
-READ = 5
-"""Of these, the passages whose sentences are weighed."""
+# How this was chosen stands in docs/measurements.md.
 
-# How these three were chosen stands in docs/measurements.md.
+SOURCES = {False: 1, True: 8}
+"""Sentences that a generator is given, by whether it is a capable one: with more, a small one invents
+more."""
 
-SOURCES = 1
-"""Sentences that the generator is given: with more, a small one invents more."""
+NEARLY_ALL = 0.85
+"""Of a source's words, in an answer that needs no quotation of it."""
 
-LEAST_SCORE = 0.65
-"""Of the best sentence, below which the articles do not seem to hold an answer."""
-
-ABOUT_AS_GOOD = 0.05
-"""Distance in score up to which the second best sentence is quoted together with the best."""
-
-REFUSAL = "The articles do not seem to answer this. The passages nearest to it are shown with it."
+REFUSAL = "The articles do not seem to answer"
 NOT_SO = "No passage holds the words in quotation marks as they stand there."
 NOTHING = "The index holds no articles, so there is nothing to answer from."
+REFUSALS = (REFUSAL, NOT_SO, NOTHING)
+SHOWN_CHARACTERS = 200
+"""Of a question that a refusal names."""
+
+REPLIES = {
+    Talk.THANKS: "You are welcome. Ask on.",
+    Talk.GREETING: "Hello. Ask something that the articles may tell.",
+    Talk.FAREWELL: "Goodbye.",
+    Talk.ABOUT_IT: (
+        "I answer questions about the {articles} indexed here, and show for each sentence where it"
+        " stands. What they do not hold, I do not answer. Ask about something that they report."
+    ),
+}
+"""To what is said to the chat itself; nothing is searched for."""
 
 
 class Chatbot:
@@ -61,10 +73,12 @@ class Chatbot:
         encoder: Encoder,
         generator: Generator,
         reranker: Reranker | None = None,
+        strictness: Strictness = Strictness.NORMAL,
     ) -> None:
-        self._encoder = encoder
+        self.encoder = encoder
         self._generator = generator
         self._reranker = reranker
+        self._strictness = strictness
         self._retriever = Retriever(index, encoder, reranker)
 
     @classmethod
@@ -77,7 +91,7 @@ class Chatbot:
         generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
         named = settings.reranker
         reranker = Reranker(named, reranker_folder(named)) if named else None
-        return cls(index, encoder, generator, reranker)
+        return cls(index, encoder, generator, reranker, settings.strictness)
 
     @property
     def index(self) -> PassageIndex:
@@ -92,11 +106,11 @@ class Chatbot:
             newest = self.index.newest()
             if newest is not self.index:
                 newest.load()
-                self._retriever = Retriever(newest, self._encoder, self._reranker)
+                self._retriever = Retriever(newest, self.encoder, self._reranker)
 
     def load_encoder(self) -> None:
         """Load what searching needs now rather than at the first question. Raises ModelError."""
-        self._encoder.load()
+        self.encoder.load()
         self.index.load()
         if self._reranker:
             self._reranker.load()
@@ -121,10 +135,41 @@ class Chatbot:
         """
         began = time.perf_counter()
         self.renew()
-        retriever = self._retriever
-        told = _told(history)
+        retriever, told = self._retriever, _told(history)
+        kind = conversation.talk(sound(question))
+        if kind is not None:
+            yield _done(self._reply(question, kind), began)
+            return
         standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
-        answer = Answer(
+        answer = self._begun(question, standalone)
+        if standalone.about and self._generator.capable:
+            standalone = yield from self._rewritten(standalone, told, answer)
+        hits = retriever.retrieve(standalone, HITS)
+        evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
+        answer = replace(
+            answer,
+            standalone_question=standalone.text,
+            hits=tuple(hits),
+            timings=Timings(retrieve_s=time.perf_counter() - began),
+        )
+        yield answer
+        surest = max((found.score for found in evidence), default=0.0)
+        if surest < self._strictness.least_score:
+            yield _done(replace(answer, text=_refusal(standalone, hits)), began)
+            return
+        best = [found.sentence for found in evidence[: SOURCES[self._generator.capable]]]
+        composed = prompt.compose(
+            standalone.text, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
+        )
+        drafted = answer
+        for drafted in self._drafted(answer, composed, began):
+            yield drafted
+        quotable = worth_quoting(standalone, evidence)
+        yield _done(_decided(drafted, composed.sources, quotable), began)
+
+    def _begun(self, question: str, standalone: StandaloneQuestion) -> Answer:
+        """An answer of which nothing is known yet."""
+        return Answer(
             question=question,
             standalone_question=standalone.text,
             stage=Stage.WRITING,
@@ -134,28 +179,12 @@ class Chatbot:
             model=self._generator.name,
             timings=Timings(retrieve_s=0.0),
         )
-        if standalone.about and self._generator.capable:
-            standalone = yield from self._rewritten(standalone, told, answer)
-        hits = retriever.retrieve(standalone, HITS)
-        evidence = retriever.evidence(standalone, hits[:READ])
-        answer = replace(
-            answer,
-            standalone_question=standalone.text,
-            hits=tuple(hits),
-            timings=Timings(retrieve_s=time.perf_counter() - began),
-        )
-        yield answer
-        if not evidence or evidence[0].score < LEAST_SCORE:
-            yield _done(replace(answer, text=_refusal(standalone, hits)), began)
-            return
-        best = [found.sentence for found in evidence[:SOURCES]]
-        composed = prompt.compose(
-            standalone.text, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
-        )
-        drafted = answer
-        for drafted in self._drafted(answer, composed, began):
-            yield drafted
-        yield _done(_decided(drafted, composed.sources, evidence), began)
+
+    def _reply(self, question: str, kind: Talk) -> Answer:
+        count = self.index.contents().articles
+        text = REPLIES[kind].format(articles=f"{count:,} article{'' if count == 1 else 's'}")
+        begun = self._begun(question, StandaloneQuestion(question))
+        return replace(begun, mode=Mode.WRITTEN, text=text)
 
     def _rewritten(
         self, question: StandaloneQuestion, told: Sequence[Message], answer: Answer
@@ -185,44 +214,49 @@ class Chatbot:
                 yield replace(answer, draft=draft, timings=replace(timings, answer_tokens=tokens))
 
 
-def _decided(answer: Answer, sources: Sequence[Excerpt], evidence: Sequence[Evidence]) -> Answer:
-    """What stands of the draft; where nothing does, the best evidence quoted."""
+def _decided(answer: Answer, sources: Sequence[Excerpt], quotable: Sequence[Evidence]) -> Answer:
+    """What stands of the draft, backed by the quotation that it agrees with; or quotations alone.
+
+    Where two articles tell it differently, the draft cannot speak for both.
+    """
     drafted = citations.check(answer.draft, answer.standalone_question, sources)
-    if drafted.text:
-        return replace(
-            answer,
-            mode=Mode.WRITTEN,
-            text=drafted.text,
-            sentences=drafted.sentences,
-            citations=drafted.citations,
-        )
-    quotation = citations.quote(_worth_quoting(evidence))
+    best = quotable[0].sentence
+    rests_on_best = [citation.quote for citation in drafted.citations] == [best]
+    if drafted.text and (not rests_on_best or _says_it_all(drafted.text, best)):
+        return _with(answer, Mode.WRITTEN, drafted)
+    if drafted.text and len(quotable) == 1:
+        return _with(answer, Mode.WRITTEN, citations.backed(drafted, best))
+    quotation = citations.quote(quotable)
+    struck = tuple(s for s in drafted.sentences if not s.supported)
+    return _with(answer, Mode.QUOTED, replace(quotation, sentences=quotation.sentences + struck))
+
+
+def _says_it_all(text: str, source: Excerpt) -> bool:
+    """Whether a text says so much of its source that quoting it too would say it twice."""
+    return len(words(text)) >= NEARLY_ALL * len(words(source.text))
+
+
+def _with(answer: Answer, mode: Mode, checked: citations.Checked) -> Answer:
     return replace(
         answer,
-        mode=Mode.QUOTED,
-        text=quotation.text,
-        sentences=quotation.sentences + drafted.sentences,
-        citations=quotation.citations,
+        mode=mode,
+        text=checked.text,
+        sentences=checked.sentences,
+        citations=checked.citations,
     )
 
 
 def _told(history: Sequence[Message]) -> list[Message]:
     """What was said of the subject: our own refusals are not."""
-    return [turn for turn in history if turn["content"] not in (REFUSAL, NOT_SO, NOTHING)]
+    return [turn for turn in history if not turn["content"].startswith(REFUSALS)]
 
 
 def _refusal(question: StandaloneQuestion, hits: Sequence[Hit]) -> str:
     if hits:
-        return REFUSAL
+        asked = question.text
+        shown = asked if len(asked) <= SHOWN_CHARACTERS else f"{asked[:SHOWN_CHARACTERS]}…"
+        return f"{REFUSAL} “{shown}”. The passages nearest to it are shown with it."
     return NOT_SO if quoted(question.asked) else NOTHING
-
-
-def _worth_quoting(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The best sentence, and the next one that says something else if it is about as good."""
-    best, *others = evidence
-    said = words(best.sentence.text)
-    other = next((found for found in others if words(found.sentence.text) != said), None)
-    return [best, other] if other and other.score >= best.score - ABOUT_AS_GOOD else [best]
 
 
 def _done(answer: Answer, began: float) -> Answer:

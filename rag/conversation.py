@@ -2,15 +2,13 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from enum import Enum
 from heapq import nlargest
 from math import log
 
 from rag.datatypes import Message, StandaloneQuestion
-from rag.language import LEANING, stem, terms, word_places, words
-
-Rarity = Callable[[Iterable[str]], Mapping[str, float]]
-"""Stems → how rare each is among the passages; higher is rarer."""
+from rag.language import LEANING, Rarity, stem, terms, word_places, words
 
 _MARKER = re.compile(r"\[\d+\]")
 
@@ -31,6 +29,27 @@ FADING = 0.64
 
 ASKED = 2.0
 """What a word weighs that the user said, against one of an answer."""
+
+
+class Talk(Enum):
+    """What is said to the chat itself rather than asked of the articles."""
+
+    THANKS = re.compile(
+        r"(?:many |ok |great )*(?:thanks?(?: you)?|thx|danke|great|ok|okay)(?: .{0,20})?"
+    )
+    GREETING = re.compile(r"(?:hi|hello|hey|good (?:morning|afternoon|evening)|hallo)(?: there)?")
+    FAREWELL = re.compile(r"(?:good )?bye(?: bye)?|see you(?: later)?")
+    ABOUT_IT = re.compile(
+        r"(?:who|what) are you|help|what (?:can|do) you (?:do|answer|know)(?: about)?"
+        r"|what can (?:i|you) ask(?: you)?|how (?:do|can) (?:you work|i use (?:you|this))"
+        r"|what is this|what is footnote"
+    )
+
+
+def talk(said: str) -> Talk | None:
+    """What kind of talk that is; None when it asks for something that articles may hold."""
+    plain = " ".join(words(said))
+    return next((kind for kind in Talk if kind.value.fullmatch(plain)), None)
 
 
 def standalone(question: str, history: Sequence[Message], rarity: Rarity) -> StandaloneQuestion:

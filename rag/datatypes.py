@@ -129,7 +129,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A sentence of a hit that bears on the question. Higher `score` is better; 1.1 is the most."""
+    """A sentence of a hit, and how surely it answers the question: `score`, 0 to 1."""
 
     score: float
     sentence: Excerpt
@@ -146,11 +146,15 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a draft or an answer, and the check's verdict over the citations named."""
+    """A sentence of a draft or an answer, and the check's verdict over the citations named.
+
+    `quoted` ones were not written by a generator.
+    """
 
     text: str
     supported: bool
     citations: tuple[int, ...]
+    quoted: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {"text": self.text, "supported": self.supported, "citations": list(self.citations)}
@@ -173,6 +177,19 @@ class Mode(StrEnum):
     WRITTEN = "written"
     QUOTED = "quoted"
     REFUSED = "refused"
+
+
+class Strictness(StrEnum):
+    """How sure it must be that the articles hold an answer before one is given."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def least_score(self) -> float:
+        """Of the best sentence, below which the question is refused."""
+        return {"low": 0.25, "normal": 0.5, "high": 0.65}[self.value]
 
 
 class Stage(StrEnum):

@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,31 @@ PROBES = (
 
 HASHED = {".json", ".txt", ".model", ".py", ".safetensors", ".bin"}
 """The kinds of files in an encoder's folder that decide what its vectors are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """Tokens of a text: their (start, end) in it, and vectors of length 1, shape (tokens, dimensions).
+
+    The encoder's own marks are left out.
+    """
+
+    places: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, places: Sequence[Sequence[int]], vectors: NDArray[np.float32]) -> "TokenVectors":
+        found = np.asarray(places, dtype=np.int64).reshape(-1, 2)
+        told = found[:, 0] < found[:, 1]
+        return cls(found[told], _of_length_one(vectors[told]))
+
+    def within(self, start: int, end: int) -> NDArray[np.float32]:
+        """The vectors of the tokens between two offsets."""
+        inside = (self.places[:, 0] >= start) & (self.places[:, 1] <= end)
+        return self.vectors[inside]
+
+
+Encoded = TypeVar("Encoded")
 
 
 class Encoder:
@@ -128,26 +154,42 @@ class Encoder:
         """Vectors of length 1, shape (texts, dimensions). `progress` is told of each batch's size."""
         if not texts:
             return np.empty((0, 0), dtype=np.float32)
+        return np.stack(self._in_batches(texts, lambda batch: list(self._encode(batch)), progress))
+
+    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """A vector for each token of each text, as the tokens around it make it.
+
+        What is longer than `max_tokens` is cut.
+        """
+        return self._in_batches(texts, self._encode_tokens, lambda done: None)
+
+    def _in_batches(
+        self,
+        texts: Sequence[str],
+        work: Callable[[list[str]], Sequence[Encoded]],
+        progress: Callable[[int], object],
+    ) -> list[Encoded]:
+        """What `work` makes of the texts, in their order."""
         import torch
 
         cores = _cores()
         lengths = [min(count, self.max_tokens) for count in self.count_tokens(texts)]
         batches = _batches(lengths, min(BATCH_TOKENS, -(-sum(lengths) // cores)))
-        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        done: dict[int, Encoded] = {}
         # A batch to a core, rather than all cores to a batch: these would wait for each other at
         # every layer, and for long when another program wants a core too.
         pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
         try:
             for batch, encoded in zip(
                 batches,
-                pool.map(lambda batch: self._encode([texts[i] for i in batch]), batches),
+                pool.map(lambda batch: work([texts[i] for i in batch]), batches),
                 strict=True,
             ):
-                vectors[batch] = encoded
+                done.update(zip(batch, encoded, strict=True))
                 progress(len(batch))
         finally:
             pool.shutdown(cancel_futures=True)
-        return vectors
+        return [done[place] for place in range(len(texts))]
 
     def encode_question(self, question: str) -> NDArray[np.float32]:
         """The question's vector of length 1, shape (dimensions,)."""
@@ -158,6 +200,26 @@ class Encoder:
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         vectors = self._model.encode_document(texts, batch_size=len(texts), show_progress_bar=False)
         return _of_length_one(vectors)
+
+    def _encode_tokens(self, texts: list[str]) -> list[TokenVectors]:
+        # Without the prompts that an encoder may want in front: they are no part of the text.
+        encoded = self._model.encode(
+            texts,
+            prompt="",
+            batch_size=len(texts),
+            output_value="token_embeddings",
+            show_progress_bar=False,
+        )
+        places = self._counter(
+            texts,
+            return_offsets_mapping=True,
+            truncation=True,
+            max_length=self._model.get_max_seq_length(),
+        )["offset_mapping"]
+        return [
+            TokenVectors.of(place, vectors.float().numpy())
+            for place, vectors in zip(places, encoded, strict=True)
+        ]
 
 
 def _cores() -> int:

@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from hashlib import sha256
+from math import log
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -155,6 +157,7 @@ class PassageIndex:
         self._db = connection
         self._lock = RLock()
         self._nearest: Nearest | None = None
+        self._rarity = lru_cache(maxsize=1 << 16)(self._looked_up_rarity)  # a commit never changes
 
     # -- opening and closing
 
@@ -296,12 +299,7 @@ class PassageIndex:
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:
         """Inverse document frequency of each stem: log(1 + passages / (1 + passages holding it))."""
-        (total,) = self._rows("SELECT count(*) FROM passages")[0]
-        held = {}
-        for stem in set(stems):
-            row = self._row("SELECT doc FROM vocabulary WHERE term = ?", searchable(stem))
-            held[stem] = 0 if row is None else row[0]
-        return {stem: float(np.log(1 + total / (1 + count))) for stem, count in held.items()}
+        return {stem: self._rarity(stem) for stem in set(stems)}
 
     def passages(self, numbers: Iterable[int]) -> list[Excerpt]:
         """The passages of these numbers, in their order; a number that is none is left out.
@@ -312,6 +310,15 @@ class PassageIndex:
         return [self._excerpt(row) for row in found if row is not None]
 
     # -- inside
+
+    def _looked_up_rarity(self, stem: str) -> float:
+        row = self._row("SELECT doc FROM vocabulary WHERE term = ?", searchable(stem))
+        return log(1 + self._passage_count / (1 + (row[0] if row else 0)))
+
+    @cached_property
+    def _passage_count(self) -> int:
+        (count,) = self._rows("SELECT count(*) FROM passages")[0]
+        return int(count)
 
     def _excerpt(self, row: tuple) -> Excerpt:  # type: ignore[type-arg]
         checksum, *held, pages = row

@@ -6,9 +6,10 @@ with the same sentences and the same stems.
 
 import re
 from calendar import month_name
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 from unicodedata import normalize
 
 import punkt
@@ -57,6 +58,13 @@ STOP_WORDS = frozenset(
     while who whom whose why will with would you your yours yourself yourselves""".split()
 )
 
+Rarity = Callable[[Iterable[str]], Mapping[str, float]]
+"""Stems → how rare each is among the passages; higher is rarer."""
+
+NUMERALS = frozenset(
+    """one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty
+    sixty seventy eighty ninety hundred thousand million billion half dozen""".split()
+)
 LEANING = frozenset(
     "he she it they him her them his hers its their theirs this these those".split()
 )
@@ -149,18 +157,38 @@ def _pairs(run: str) -> list[str]:
     return [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
 
 
-def dates(text: str) -> list[str]:
-    """The dates in a text, in one way of writing them: "14 May 2021", or "May 2021"."""
+class Day(NamedTuple):
+    """A date; `day` is 0 where only the month is told, `month` where only the year is."""
+
+    year: int
+    month: int
+    day: int
+
+    def __str__(self) -> str:
+        """As it is written in one way for all: "14 May 2021", "May 2021", "2021"."""
+        said = (self.day or "", month_name[self.month], self.year)
+        return " ".join(str(part) for part in said if part)
+
+
+def days(text: str) -> list[Day]:
+    """The dates in a text that tell at least a month, however they are written."""
     found = []
     for date in _DATE.finditer(text):
-        day = date["iso_day"] or date["day"] or date["us_day"]
         month = (
             int(date["iso_month"]) if date["iso_month"] else _MONTHS.index(date["month"].lower())
         )
         if 1 <= month <= 12:
-            named = f"{month_name[month]} {date['iso_year'] or date['year']}"
-            found.append(f"{int(day)} {named}" if day else named)
+            year, day = (
+                date["iso_year"] or date["year"],
+                date["iso_day"] or date["day"] or date["us_day"],
+            )
+            found.append(Day(int(year), month, int(day or 0)))
     return found
+
+
+def dates(text: str) -> list[str]:
+    """The dates in a text, in one way of writing them: "14 May 2021", or "May 2021"."""
+    return [str(day) for day in days(text)]
 
 
 def quoted(question: str) -> list[str]:

@@ -59,6 +59,7 @@ def _answer(number: int, answer: Answer) -> str:
     """A finished answer: its sentences with markers, what was struck out, and how it came about."""
     held = [sentence for sentence in answer.sentences if sentence.supported]
     struck = [sentence for sentence in answer.sentences if not sentence.supported]
+    written = [sentence for sentence in held if not sentence.quoted]
     cited = {citation.marker: citation for citation in answer.citations}
     text = " ".join(_sentence(number, sentence, cited) for sentence in held) or escape(answer.text)
     parts = [f'<p class="text">{text}</p>']
@@ -69,7 +70,7 @@ def _answer(number: int, answer: Answer) -> str:
         parts.insert(0, _paragraph("label", "Not answered"))
     if answer.standalone_question != answer.question:
         parts.insert(0, _paragraph("read-as", f"Read as: {answer.standalone_question}"))
-    parts += [_struck(struck), _paragraph("figures", _figures(answer, len(held), len(struck)))]
+    parts += [_struck(struck), _paragraph("figures", _figures(answer, len(written), len(struck)))]
     return f'<div class="answer {answer.mode.value}">{"".join(parts)}</div>'
 
 
@@ -98,8 +99,8 @@ def _figures(answer: Answer, held: int, struck: int) -> str:
     seconds = f"{answer.timings.total_s:.1f} s"
     if answer.mode is Mode.REFUSED:
         return f"Nothing written · {seconds}"
-    if answer.mode is Mode.QUOTED:
-        held = 0  # what stands is the quotation, which nobody wrote
+    if not answer.sentences:
+        return f"Said by Footnote itself · {seconds}"
     verb = "stands" if held == 1 else "stand"
     return f"{held} of {held + struck} written sentences {verb} · {seconds} · {answer.model}"
 
@@ -112,7 +113,7 @@ def sources(turns: Turns) -> str:
     sections = [
         _section(number, turn.answer)
         for number, turn in enumerate(turns, start=1)
-        if turn.answer is not None and turn.answered
+        if turn.answer is not None and turn.answered and turn.answer.hits
     ]
     if not sections:
         return '<p class="none">The sources of an answer appear here.</p>'

@@ -1,18 +1,19 @@
-"""Question → Hits, and the sentences in them that bear on it."""
+"""Question → Hits: the passages that bear on it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain, repeat
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
+from rag.datatypes import Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder
 from rag.index import PassageIndex
-from rag.language import dates, phrases, quoted, sentences, terms, words
+from rag.language import dates, phrases, quoted, stem, words
 from rag.reranker import Reranker
 
 # What was chosen here by measuring stands in docs/measurements.md.
@@ -35,15 +36,15 @@ CROWDING = 0.9
 MOST_WORDS = 64
 """Words of a question that are searched for; a longer one is searched for by its first."""
 
+LEAST_RARITY = log(1 + 8)
+"""Of a word that is searched for: one that more than an eighth of the passages hold takes longest to
+look up and tells least."""
+
 LOOK_FURTHER = 10
 """Candidates beyond twice the passages wanted, among which the same told elsewhere is looked for."""
 
 ALIKE = 0.8
 """Share of a passage's runs of three words from which on it says the same as another."""
-
-# Weights of a sentence's score: likeness in meaning, the question's words in it, and how well its
-# passage was found. They come from a first trial on 100 questions and have not been tuned since.
-_COSINE, _COVERAGE, _PASSAGE = 0.5, 0.35, 0.25
 
 
 class Retriever:
@@ -53,10 +54,8 @@ class Retriever:
         self, index: PassageIndex, encoder: Encoder, reranker: Reranker | None = None
     ) -> None:
         self.index = index
-        self._encoder = encoder
+        self.encoder = encoder
         self._reranker = reranker
-        # Retrieving and weighing evidence both need the vector of the question at hand.
-        self._vector = lru_cache(maxsize=1)(self._encoded)
 
     def retrieve(self, question: StandaloneQuestion, k: int) -> list[Hit]:
         """The `k` passages that bear most on the question, best first, each saying another thing.
@@ -91,40 +90,32 @@ class Retriever:
         three words would weigh as much as three of the question's own.
         """
         required = quoted(question.asked)
-        dense = self.index.nearest(self._vector(question), most)
-        lexical = self.index.matching(_sought(question.asked), most, required)
-        for number, score in self.index.matching(_sought(question.about_text), most).items():
-            lexical[number] = lexical.get(number, 0.0) + ABOUT * score
+        with ThreadPoolExecutor(1) as pool:  # both let go of the interpreter while they work
+            vector = pool.submit(self._vector, question)
+            lexical = self.index.matching(self._sought(question.asked), most, required)
+            for number, score in self.index.matching(
+                self._sought(question.about_text), most
+            ).items():
+                lexical[number] = lexical.get(number, 0.0) + ABOUT * score
+            dense = self.index.nearest(vector.result(), most)
         if required:
             holding = self.index.holding(required)
             return _only(dense, holding), _only(lexical, holding)
         return dense, lexical
 
-    def evidence(self, question: StandaloneQuestion, hits: Sequence[Hit]) -> list[Evidence]:
-        """The sentences of the hits, those first that bear most on the question."""
-        places: dict[tuple[str, int], tuple[Excerpt, Hit]] = {}
-        for hit in hits:
-            for sentence in _sentences(hit.passage):
-                places.setdefault((sentence.article_id, sentence.start), (sentence, hit))
-        if not places:
-            return []
-        found = list(places.values())
-        vectors = self._encoder.encode_passages([sentence.text for sentence, _ in found])
-        cosines = vectors @ self._vector(question)
-        rarity = self.index.rarity(terms(question.text))
-        evidence = []
-        for (sentence, hit), cosine in zip(found, cosines.tolist(), strict=True):
-            coverage = _share(rarity, terms(sentence.text))
-            score = _COSINE * cosine + _COVERAGE * coverage + _PASSAGE * hit.score
-            evidence.append(Evidence(score, sentence))
-        return sorted(evidence, key=lambda found: -found.score)
+    def _sought(self, text: str) -> list[str]:
+        """What is searched for: words that tell passages apart, or all when none does, and dates."""
+        said = phrases(text)[:MOST_WORDS]
+        rarity = self.index.rarity(map(stem, said))
+        telling = [phrase for phrase in said if rarity[stem(phrase)] >= LEAST_RARITY]
+        return (telling or said) + dates(text)
 
-    def _encoded(self, question: StandaloneQuestion) -> NDArray[np.float32]:
+    def _vector(self, question: StandaloneQuestion) -> NDArray[np.float32]:
         """The question's vector, leaning towards what the conversation was about; of length 1."""
-        vector = self._encoder.encode_question(question.asked)
+        vector = self.encoder.encode_question(question.asked)
         if not question.about:
             return vector
-        leaning = vector + ABOUT * self._encoder.encode_question(question.about_text)
+        leaning = vector + ABOUT * self.encoder.encode_question(question.about_text)
         whole: NDArray[np.float32] = leaning / np.linalg.norm(leaning)
         return whole
 
@@ -144,10 +135,6 @@ def fuse(dense: Scores, lexical: Scores) -> Scores:
         + (1 - DENSE) * lexical.get(number, 0.0) / strongest
         for number in dense.keys() | lexical.keys()
     }
-
-
-def _sought(text: str) -> list[str]:
-    return phrases(text)[:MOST_WORDS] + dates(text)
 
 
 def _only(scores: Scores, numbers: Set[int]) -> Scores:
@@ -203,23 +190,3 @@ class _Told:
 
     def also_in(self, passage: Excerpt) -> "_Told":
         return replace(self, passage=replace(self.passage, also=(*self.passage.also, passage)))
-
-
-def _sentences(passage: Excerpt) -> Iterable[Excerpt]:
-    for start, end in sentences(passage.text):
-        text = passage.text[start:end]
-        also = tuple(
-            _part(twin, at, text) for twin in passage.also if (at := twin.text.find(text)) >= 0
-        )
-        yield replace(_part(passage, start, text), also=also)
-
-
-def _part(passage: Excerpt, start: int, text: str) -> Excerpt:
-    start += passage.start
-    return replace(passage, start=start, end=start + len(text), text=text)
-
-
-def _share(rarity: Mapping[str, float], held: Iterable[str]) -> float:
-    """The share of the question's words, weighted by their rarity, that stand among `held`."""
-    total = sum(rarity.values())
-    return sum(rarity[term] for term in rarity.keys() & set(held)) / total if total else 0.0

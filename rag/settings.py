@@ -7,6 +7,7 @@ from platformdirs import user_cache_path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rag.datatypes import Strictness
 from rag.errors import SettingError
 
 SEEDS = Path("seeds")
@@ -30,6 +31,11 @@ class Settings(BaseSettings):
         "",
         description="a sentence-transformers CrossEncoder's folder, to reorder what is found",
         json_schema_extra={"default": "none"},
+    )
+    strictness: Strictness = Field(
+        Strictness.NORMAL,
+        description="how sure an answer must be not to be refused: low, normal or high",
+        json_schema_extra={"default": "`normal`"},
     )
     threads: int = Field(
         0, ge=0, le=1024, description="threads of the generator; 0 for all cores but one, 8 at most"

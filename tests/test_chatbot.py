@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from rag.chatbot import REFUSAL, Chatbot, _worth_quoting
-from rag.datatypes import Answer, Message, Mode, Stage, StandaloneQuestion
+from rag.chatbot import REFUSAL, Chatbot
+from rag.datatypes import Answer, Message, Mode, Stage, StandaloneQuestion, Strictness
 from rag.encoder import Encoder
 from rag.errors import QuestionError
+from rag.evidence import weigh, worth_quoting
 from rag.generator import Pieces
 from rag.index import PassageIndex
 from rag.questions import MOST_CHARACTERS
@@ -42,7 +43,7 @@ class Scripted:
 
 def scripted(chatbot: Chatbot, *drafts: str) -> tuple[Chatbot, Scripted]:
     generator = Scripted(*drafts)
-    return Chatbot(chatbot.index, chatbot._encoder, generator), generator
+    return Chatbot(chatbot.index, chatbot.encoder, generator), generator
 
 
 def last(chatbot: Chatbot, question: str, history: Sequence[Message] = ()) -> Answer:
@@ -85,10 +86,61 @@ def test_what_the_articles_do_not_hold_is_refused_in_words(chatbot: Chatbot) -> 
 
 
 def test_a_draft_that_holds_is_the_answer(chatbot: Chatbot) -> None:
-    bot, _ = scripted(chatbot, "The lighthouse is 37 metres high.")
+    bot, _ = scripted(chatbot, "The lighthouse of Sant Oriol is 37 metres high.")
     answer = last(bot, QUESTION)
     assert answer.mode is Mode.WRITTEN
-    assert answer.text == "The lighthouse is 37 metres high. [1]"
+    assert answer.text == "The lighthouse of Sant Oriol is 37 metres high. [1]"
+
+
+def test_a_short_answer_that_holds_is_backed_by_its_quotation(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "37 metres.")
+    answer = last(bot, QUESTION)
+    assert answer.mode is Mode.WRITTEN
+    assert answer.text.startswith("37 metres. [1] “")
+    assert answer.text.endswith("says Sant Oriol lights its new tower (2021-05-14). [1]")
+    assert [sentence.supported for sentence in answer.sentences] == [True, True]
+
+
+@pytest.mark.parametrize("said", ["Thanks!", "hello", "What can you answer?", "Bye"])
+def test_talk_with_the_chat_itself_is_neither_searched_nor_refused(
+    chatbot: Chatbot, said: str
+) -> None:
+    bot, generator = scripted(chatbot, "unused")
+    (answer,) = bot.ask(said)
+    assert answer.mode is Mode.WRITTEN
+    assert answer.text
+    assert (answer.hits, answer.citations, generator.asked) == ((), (), [])
+
+
+def test_what_is_asked_about_says_how_many_articles_there_are(chatbot: Chatbot) -> None:
+    assert "3 articles" in last(chatbot, "What can you do?").text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["Thanks to whom was the tower built?", "Who are you going to lay off?", "Help for whom?"],
+)
+def test_a_question_that_begins_like_talk_is_searched_for(chatbot: Chatbot, asked: str) -> None:
+    assert last(chatbot, asked).hits
+
+
+def test_a_refusal_names_what_was_looked_for(chatbot: Chatbot) -> None:
+    answer = last(chatbot, "Who won the chess game in Reykjavik?")
+    assert answer.mode is Mode.REFUSED
+    assert "“Who won the chess game in Reykjavik?”" in answer.text
+    assert answer.hits
+
+
+def test_a_strict_chatbot_refuses_what_a_lax_one_answers(chatbot: Chatbot) -> None:
+    asked = "What did the town pay for its harbour wall?"
+    scores = {
+        strictness: last(
+            Chatbot(chatbot.index, chatbot.encoder, Scripted(""), strictness=strictness), asked
+        ).mode
+        for strictness in Strictness
+    }
+    answered = [scores[strictness] is not Mode.REFUSED for strictness in Strictness]
+    assert answered == sorted(answered, reverse=True)
 
 
 def test_a_draft_that_does_not_hold_gives_way_to_a_quotation(chatbot: Chatbot) -> None:
@@ -129,9 +181,10 @@ def test_where_no_source_fits_the_prompt_nothing_is_drafted(chatbot: Chatbot) ->
 
 def test_a_sentence_that_two_articles_share_is_quoted_once(chatbot: Chatbot) -> None:
     _, hits = chatbot.search(QUESTION, (), 1)
-    best = chatbot._retriever.evidence(StandaloneQuestion(QUESTION), hits)[0]
+    question = StandaloneQuestion(QUESTION)
+    best = weigh(question, hits, chatbot.encoder, chatbot.index.rarity)[0]
     again = replace(best, sentence=replace(best.sentence, article_id="copy.md"))
-    assert _worth_quoting([best, again]) == [best]
+    assert worth_quoting(question, [best, again]) == [best]
 
 
 def test_the_draft_streams_and_is_gone_when_done(chatbot: Chatbot) -> None:

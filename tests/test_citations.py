@@ -1,12 +1,13 @@
 """What the check lets stand, and what it strikes out."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.citations import check, quote
+from rag.citations import backed, check, quote
 from rag.datatypes import Evidence, Excerpt
 
 
@@ -212,8 +213,25 @@ def test_words_that_only_announce_the_answer_are_left_out() -> None:
 
 def test_a_quotation_cites_itself() -> None:
     checked = quote([Evidence(1.0, COUNCIL)])
-    assert COUNCIL.text in checked.text
+    assert checked.text == f"“{COUNCIL.text[:-1]}”, says Ferry strike. [1]"
     assert checked.citations[0].quote is COUNCIL
+
+
+def test_quotations_of_one_article_name_it_once_and_of_two_each_with_its_date() -> None:
+    other = source("Talks go on.", title="Ferries", id="b")
+    dated = replace(other, date="2021-05-14")
+    both = quote([Evidence(1.0, COUNCIL), Evidence(0.9, MAYOR), Evidence(0.8, dated)])
+    assert both.text.count("says Ferry strike.") == 1
+    assert both.text.endswith("“Talks go on”, says Ferries (2021-05-14). [3]")
+    assert [citation.quote for citation in both.citations] == [COUNCIL, MAYOR, dated]
+
+
+def test_a_short_answer_comes_first_and_its_quotation_backs_it() -> None:
+    checked = check("Monday. In 1812.", "When did the ferry crews walk out?", SOURCES)
+    behind = backed(checked, STRIKE)
+    assert behind.text == f"Monday. [1] “{STRIKE.text[:-1]}”, says Ferry strike. [1]"
+    assert [sentence.supported for sentence in behind.sentences] == [True, True, False]
+    assert [citation.quote for citation in behind.citations] == [STRIKE]
 
 
 @given(draft=st.text(max_size=300), question=st.text(max_size=80))

@@ -48,8 +48,8 @@ def test_when_the_time_is_up_the_rest_is_not_read(folder: Path) -> None:
 def test_what_is_found_comes_in_the_rerankers_order(chatbot: Chatbot, folder: Path) -> None:
     question = StandaloneQuestion("How high is the lighthouse?")
     reranker = Reranker("chance", folder, seconds=60)
-    plain = Retriever(chatbot.index, chatbot._encoder).retrieve(question, 3)
-    hits = Retriever(chatbot.index, chatbot._encoder, reranker).retrieve(question, 3)
+    plain = Retriever(chatbot.index, chatbot.encoder).retrieve(question, 3)
+    hits = Retriever(chatbot.index, chatbot.encoder, reranker).retrieve(question, 3)
     assert {hit.passage for hit in hits} == {hit.passage for hit in plain}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     before = {hit.passage: hit.score for hit in plain}
@@ -64,9 +64,9 @@ def test_what_there_was_no_time_for_comes_behind(chatbot: Chatbot) -> None:
             return [0.0] * (len(passages) - 2) + [1.0]
 
     question = StandaloneQuestion("How high is the lighthouse?")
-    plain = Retriever(chatbot.index, chatbot._encoder).retrieve(question, 3)
+    plain = Retriever(chatbot.index, chatbot.encoder).retrieve(question, 3)
     reranker = OnlyTheLast("scripted", Path())
-    hits = Retriever(chatbot.index, chatbot._encoder, reranker).retrieve(question, 3)
+    hits = Retriever(chatbot.index, chatbot.encoder, reranker).retrieve(question, 3)
     assert hits[0].passage == plain[1].passage
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rag.chatbot import Chatbot
 from rag.datatypes import Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder
+from rag.evidence import weigh
 from rag.index import PassageIndex
 from rag.indexing import sync
 from rag.language import phrases
@@ -47,7 +48,7 @@ def test_ranks_count_from_one_and_scores_fall(chatbot: Chatbot) -> None:
 def test_hits_and_evidence_stand_exactly_in_their_articles(chatbot: Chatbot) -> None:
     question = StandaloneQuestion("Which bird came back to the marsh?")
     _, hits = chatbot.search(question.text, (), 10)
-    evidence = chatbot._retriever.evidence(question, hits)
+    evidence = weigh(question, hits, chatbot.encoder, chatbot.index.rarity)
     for excerpt in [hit.passage for hit in hits] + [found.sentence for found in evidence]:
         article = chatbot.index.article(excerpt.article_id)
         assert article is not None
@@ -58,8 +59,10 @@ def test_hits_and_evidence_stand_exactly_in_their_articles(chatbot: Chatbot) -> 
 def test_a_sentence_shared_by_two_passages_is_evidence_once(chatbot: Chatbot) -> None:
     question = StandaloneQuestion("Which bird came back to the marsh?")
     _, hits = chatbot.search(question.text, (), 1)
-    once = chatbot._retriever.evidence(question, hits)
-    twice = chatbot._retriever.evidence(question, [*hits, replace(hits[0], rank=2)])
+    once = weigh(question, hits, chatbot.encoder, chatbot.index.rarity)
+    twice = weigh(
+        question, [*hits, replace(hits[0], rank=2)], chatbot.encoder, chatbot.index.rarity
+    )
     assert twice == once
 
 
@@ -148,7 +151,10 @@ def test_a_quoted_sentence_names_where_else_it_stands_and_only_there(search: Sea
     question = "Has oil leaked from the freighter?"
     retriever, hits = search({"a.txt": WIRE, "b.txt": AGAIN}, question)
     found = {
-        e.sentence.text: e.sentence for e in retriever.evidence(StandaloneQuestion(question), hits)
+        e.sentence.text: e.sentence
+        for e in weigh(
+            StandaloneQuestion(question), hits, retriever.encoder, retriever.index.rarity
+        )
     }
     (crew,) = found["Its crew of 14 was taken off by helicopter."].also
     texts = {"a.txt": WIRE, "b.txt": AGAIN}

@@ -14,6 +14,7 @@ GIVEN: dict[str, Any] = {
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
     "reranker": "/models/reranker",
+    "strictness": "high",
     "threads": 3,
     "cache": Path("/somewhere/cache"),
     "host": "0.0.0.0",
@@ -34,9 +35,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    other = {**GIVEN, "threads": 4, "port": 8124}[name]
+    other = {**GIVEN, "threads": 4, "port": 8124, "strictness": "low"}[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
-    flag = other if isinstance(other, int) else "elsewhere"
+    flag = other if other != GIVEN[name] else "elsewhere"
     assert str(getattr(load(**{name: flag}), name)) == str(flag)
     assert getattr(load(**{name: None}), name) == GIVEN[name], "None is no flag"
 
