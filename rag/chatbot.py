@@ -26,7 +26,7 @@ from rag.errors import IndexUnusable
 from rag.evidence import weigh, worth_quoting
 from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
-from rag.language import quoted, words
+from rag.language import quoted, terms, words
 from rag.models import encoder_folder, generator_file, reranker_folder
 from rag.questions import sound
 from rag.reranker import Reranker
@@ -222,9 +222,10 @@ def _decided(answer: Answer, sources: Sequence[Excerpt], quotable: Sequence[Evid
     drafted = citations.check(answer.draft, answer.standalone_question, sources)
     best = quotable[0].sentence
     rests_on_best = [citation.quote for citation in drafted.citations] == [best]
-    if drafted.text and (not rests_on_best or _says_it_all(drafted.text, best)):
+    stands = " ".join(sentence.text for sentence in drafted.sentences if sentence.supported)
+    if stands and (not rests_on_best or _says_it_all(stands, best)):
         return _with(answer, Mode.WRITTEN, drafted)
-    if drafted.text and len(quotable) == 1:
+    if stands and len(quotable) == 1:
         return _with(answer, Mode.WRITTEN, citations.backed(drafted, best))
     quotation = citations.quote(quotable)
     struck = tuple(s for s in drafted.sentences if not s.supported)
@@ -232,8 +233,9 @@ def _decided(answer: Answer, sources: Sequence[Excerpt], quotable: Sequence[Evid
 
 
 def _says_it_all(text: str, source: Excerpt) -> bool:
-    """Whether a text says so much of its source that quoting it too would say it twice."""
-    return len(words(text)) >= NEARLY_ALL * len(words(source.text))
+    """Whether a text says so much of its source, in its words, that a quotation would say it twice."""
+    much = len(words(text)) >= NEARLY_ALL * len(words(source.text))
+    return much and set(terms(text)) <= set(terms(source.text))
 
 
 def _with(answer: Answer, mode: Mode, checked: citations.Checked) -> Answer:

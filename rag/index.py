@@ -157,7 +157,7 @@ class PassageIndex:
         self._db = connection
         self._lock = RLock()
         self._nearest: Nearest | None = None
-        self._rarity = lru_cache(maxsize=1 << 16)(self._looked_up_rarity)  # a commit never changes
+        self._held_by = lru_cache(maxsize=1 << 16)(self._looked_up)  # a commit never changes
 
     # -- opening and closing
 
@@ -299,7 +299,19 @@ class PassageIndex:
 
     def rarity(self, stems: Iterable[str]) -> dict[str, float]:
         """Inverse document frequency of each stem: log(1 + passages / (1 + passages holding it))."""
-        return {stem: self._rarity(stem) for stem in set(stems)}
+        return {
+            stem: log(1 + self.passage_count / (1 + count))
+            for stem, count in self.held_by(stems).items()
+        }
+
+    def held_by(self, stems: Iterable[str]) -> dict[str, int]:
+        """How many passages hold each stem."""
+        return {stem: self._held_by(stem) for stem in set(stems)}
+
+    @cached_property
+    def passage_count(self) -> int:
+        (count,) = self._rows("SELECT count(*) FROM passages")[0]
+        return int(count)
 
     def passages(self, numbers: Iterable[int]) -> list[Excerpt]:
         """The passages of these numbers, in their order; a number that is none is left out.
@@ -311,14 +323,9 @@ class PassageIndex:
 
     # -- inside
 
-    def _looked_up_rarity(self, stem: str) -> float:
+    def _looked_up(self, stem: str) -> int:
         row = self._row("SELECT doc FROM vocabulary WHERE term = ?", searchable(stem))
-        return log(1 + self._passage_count / (1 + (row[0] if row else 0)))
-
-    @cached_property
-    def _passage_count(self) -> int:
-        (count,) = self._rows("SELECT count(*) FROM passages")[0]
-        return int(count)
+        return int(row[0]) if row else 0
 
     def _excerpt(self, row: tuple) -> Excerpt:  # type: ignore[type-arg]
         checksum, *held, pages = row

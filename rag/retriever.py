@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +35,9 @@ CROWDING = 0.9
 MOST_WORDS = 64
 """Words of a question that are searched for; a longer one is searched for by its first."""
 
-LEAST_RARITY = log(1 + 8)
-"""Of a word that is searched for: one that more than an eighth of the passages hold takes longest to
-look up and tells least."""
+COMMON, COMMON_AT_LEAST = 1 / 8, 2500
+"""Share of the passages, and how many, that hold a word too common to search for beside others: it takes
+longest to look up and tells least."""
 
 LOOK_FURTHER = 10
 """Candidates beyond twice the passages wanted, among which the same told elsewhere is looked for."""
@@ -106,8 +105,9 @@ class Retriever:
     def _sought(self, text: str) -> list[str]:
         """What is searched for: words that tell passages apart, or all when none does, and dates."""
         said = phrases(text)[:MOST_WORDS]
-        rarity = self.index.rarity(map(stem, said))
-        telling = [phrase for phrase in said if rarity[stem(phrase)] >= LEAST_RARITY]
+        held_by = self.index.held_by(map(stem, said))
+        most = max(COMMON_AT_LEAST, COMMON * self.index.passage_count)
+        telling = [phrase for phrase in said if held_by[stem(phrase)] <= most]
         return (telling or said) + dates(text)
 
     def _vector(self, question: StandaloneQuestion) -> NDArray[np.float32]:

@@ -92,6 +92,11 @@ def test_a_draft_that_holds_is_the_answer(chatbot: Chatbot) -> None:
     assert answer.text == "The lighthouse of Sant Oriol is 37 metres high. [1]"
 
 
+def test_a_draft_in_other_words_is_backed_by_its_quotation(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "The lighthouse of Sant Oriol is 37 meters high.")
+    assert "“the lighthouse of sant oriol is 37 metres high" in last(bot, QUESTION).text
+
+
 def test_a_short_answer_that_holds_is_backed_by_its_quotation(chatbot: Chatbot) -> None:
     bot, _ = scripted(chatbot, "37 metres.")
     answer = last(bot, QUESTION)
