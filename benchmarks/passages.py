@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from common import rows, table
-from retrieval import of_half, ranked, score
+from retrieval import FOOTNOTE, of_half, ranked, score
 
 from rag import indexing, passages
 from rag.encoder import Encoder
@@ -40,8 +40,7 @@ def shorter(part: int) -> Callable[[], object]:
 
 
 def without_overlap() -> object:
-    usual = passages.sharing
-    return mock.patch.object(passages, "sharing", lambda last, *_: usual(last, 0, 0))
+    return mock.patch.object(passages, "sharing", return_value=False)
 
 
 def without_heading() -> object:
@@ -79,8 +78,8 @@ def measured(data: Path) -> str:
         source = [data / "articles.jsonl"]
         summary = indexing.sync(index, encoder, source, rebuild=False, progress=Quiet())
         with PassageIndex.open(index, encoder=encoder.id) as opened:
-            runs = ranked(Retriever(opened, encoder), asked, ["Footnote"])
-    return f"{score(asked, runs['Footnote'])} ({summary.passages:,} passages)"
+            runs = ranked(Retriever(opened, encoder), asked, [FOOTNOTE])
+    return f"{score(asked, runs[FOOTNOTE])} ({summary.passages:,} passages)"
 
 
 if __name__ == "__main__":

@@ -108,12 +108,13 @@ def reciprocal_rank(dense: Scores, lexical: Scores) -> Scores:
     return fused
 
 
+FOOTNOTE = "Footnote: the same, k passages of k things"
 WAYS: dict[str, Way] = {
     "vectors alone": by(dense_alone),
     "words alone": by(lexical_alone),
     "both, by reciprocal rank": by(reciprocal_rank),
     "both, by scaled scores": by(retriever.fuse),
-    "Footnote: the same, k passages of k things": footnote,
+    FOOTNOTE: footnote,
     "Footnote, the last question alone": without_the_conversation,
 }
 
