@@ -41,6 +41,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/answers.py $(DATA)/clapnq
 	$(BIN)/python benchmarks/checking.py $(DATA)/begin/claims.jsonl
 	$(BIN)/python benchmarks/retrieval.py $(DATA)/scifact $(DATA)/squad2 $(DATA)/clapnq $(DATA)/mtrag
+	$(BIN)/python benchmarks/passages.py $(DATA)/clapnq $(DATA)/mtrag
+	$(BIN)/python benchmarks/followups.py $(DATA)/trec_cast/questions.jsonl
 	$(BIN)/python benchmarks/searching.py $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/encoding.py $(DATA)/scifact $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/indexing.py $(DATA)/reuters21578/articles.jsonl.gz

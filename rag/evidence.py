@@ -13,6 +13,7 @@ from itertools import pairwise
 from math import exp
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder, TokenVectors
@@ -198,10 +199,10 @@ class _Weights:
         return 0.5 if self._wanted is None else float(self._wanted.told(text, self._asked))
 
 
-def _mean(vectors: "np.typing.NDArray[np.float32]") -> "np.typing.NDArray[np.float32]":
+def _mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of length 1."""
     mean = vectors.sum(axis=0)
-    scaled: np.typing.NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), 1e-9)
+    scaled: NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), 1e-9)
     return scaled
 
 
