@@ -2,7 +2,7 @@
 
 Question and sentence are compared token by token, each token as its surroundings make it ("late
 interaction": Khattab and Zaharia 2020, "ColBERT"), with the vectors that the encoder has anyway. The
-weights were fitted to half of a question set; docs/measurements.md says what each part gives.
+weights were fitted to one question set; docs/measurements.md says what each part gives.
 """
 
 import re
