@@ -1,7 +1,7 @@
 """What the cutting of passages gives: `python benchmarks/passages.py SET…`.
 
 Indexes each set with passages cut and encoded in several ways, and prints nDCG@10 over the articles
-of the questions on which nothing was tuned. It encodes everything several times over.
+of one half of the questions. It encodes everything several times over.
 """
 
 import sys

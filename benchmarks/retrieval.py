@@ -1,7 +1,7 @@
 """What each part of searching gives: `python benchmarks/retrieval.py SET… [--half tuned|other]`.
 
 Ranks the articles of each set's answerable questions in several ways, and prints nDCG@10 a way and
-set, over the half of the questions on which nothing was tuned. Sets with conversations (`history`)
+set, over one half of the questions. Sets with conversations (`history`)
 are asked with and without them, and their recall@5 is printed as well.
 """
 

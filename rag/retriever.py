@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +74,14 @@ class Retriever:
         if self._reranker is None:
             return list(found)
         read = self._reranker.scores(question, [f"{p.title}\n{p.text}" for p, _ in found])
-        again = chain(read, repeat(0.0))
         scored = [
-            (passage, (score + more) / 2)
-            for (passage, score), more in zip(found, again, strict=False)
+            (passage, (score + again) / 2)
+            for (passage, score), again in zip(found, read, strict=False)
         ]
-        return sorted(scored, key=lambda found: -found[1])
+        scored.sort(key=lambda found: -found[1])
+        least = scored[-1][1] if scored else 0.0
+        unread = [(passage, min(score / 2, least)) for passage, score in found[len(read) :]]
+        return scored + unread
 
     def candidates(self, question: StandaloneQuestion, most: int) -> tuple[Scores, Scores]:
         """Passage numbers → cosine, and → BM25, of the `most` best of either search.

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from rag.chatbot import Chatbot
-from rag.datatypes import StandaloneQuestion
+from rag.datatypes import Excerpt, StandaloneQuestion
 from rag.errors import ModelError
 from rag.models import MINILM, encoder_folder, reranker_folder
 from rag.reranker import BATCH, Reranker
@@ -58,16 +58,21 @@ def test_what_is_found_comes_in_the_rerankers_order(chatbot: Chatbot, folder: Pa
         assert hit.score == pytest.approx((before[hit.passage] + again) / 2, abs=0.05)
 
 
-def test_what_there_was_no_time_for_comes_behind(chatbot: Chatbot) -> None:
-    class OnlyTheLast(Reranker):
+@pytest.mark.parametrize("given", [[0.0], [0.0, 1.0], [0.0, 0.0, 1.0]])
+def test_what_there_was_no_time_for_comes_behind(chatbot: Chatbot, given: list[float]) -> None:
+    class OutOfTime(Reranker):
         def scores(self, question, passages):
-            return [0.0] * (len(passages) - 2) + [1.0]
+            return given
 
-    question = StandaloneQuestion("How high is the lighthouse?")
-    plain = Retriever(chatbot.index, chatbot.encoder).retrieve(question, 3)
-    reranker = OnlyTheLast("scripted", Path())
-    hits = Retriever(chatbot.index, chatbot.encoder, reranker).retrieve(question, 3)
-    assert hits[0].passage == plain[1].passage
+    retriever = Retriever(chatbot.index, chatbot.encoder, OutOfTime("scripted", Path()))
+    passages = [Excerpt(str(n), "", 0, 1, "x") for n in range(5)]
+    found = [(passage, 0.9 - 0.01 * n) for n, passage in enumerate(passages)]
+    ordered = retriever._reranked("Why?", found)
+    assert {passage.article_id for passage, _ in ordered[: len(given)]} == {
+        passage.article_id for passage in passages[: len(given)]
+    }
+    assert [passage for passage, _ in ordered[len(given) :]] == passages[len(given) :]
+    assert [score for _, score in ordered] == sorted((s for _, s in ordered), reverse=True)
 
 
 def test_a_model_with_several_scores_is_no_reranker(tmp_path: Path, cache: Path) -> None:
