@@ -10,8 +10,8 @@ from zlib import crc32
 
 from common import rows, table
 
-from rag.citations import attribute
-from rag.datatypes import Excerpt
+from rag.citations import judge
+from rag.datatypes import Excerpt, Verdict
 
 HOLDS = "Fully attributable"
 
@@ -23,8 +23,8 @@ def main(claims: Path) -> None:
         for row in rows(claims):
             if (crc32(row["id"].encode()) % 2 == 0) == (half == "tuned"):
                 text = row["evidence"]
-                found = attribute(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
-                passed[row["label"] == HOLDS].append(found is not None)
+                found = judge(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
+                passed[row["label"] == HOLDS].append(found.verdict is Verdict.SUPPORTED)
         kept, let = (sum(passed[holds]) / len(passed[holds]) for holds in (True, False))
         balanced = (kept + 1 - let) / 2
         count = str(sum(map(len, passed.values())))

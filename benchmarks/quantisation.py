@@ -14,14 +14,15 @@ import llama_cpp
 from common import indexed, rows, sample, table
 
 from rag import prompt
-from rag.chatbot import HITS, SOURCES
+from rag.chatbot import HITS
 from rag.datatypes import StandaloneQuestion
 from rag.encoder import Encoder
 from rag.evaluation import holds
-from rag.evidence import weigh
-from rag.generator import ANSWER_TOKENS, CONTEXT, LlamaGenerator, requantise
+from rag.evidence import weigh, within
+from rag.generator import CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
 from rag.models import encoder_folder, generator_file
+from rag.prompt import SMALL
 from rag.retriever import Retriever
 from rag.settings import load
 
@@ -59,11 +60,11 @@ def measured(
         question = StandaloneQuestion(row["question"])
         hits = retriever.retrieve(question, HITS)
         evidence = weigh(question, hits, retriever.encoder, retriever.index.rarity)
-        sources = [found.sentence for found in evidence[: SOURCES[False]]]
+        counted = retriever.encoder.count_tokens
+        sources = within(evidence, counted, SMALL.evidence_tokens)
         for kind, generator in generators.items():
-            composed = prompt.compose(
-                row["question"], sources, generator.count_tokens, CONTEXT - ANSWER_TOKENS
-            )
+            most = CONTEXT - SMALL.answer_tokens
+            composed = prompt.compose(row["question"], sources, SMALL, generator.count_tokens, most)
             began = time.perf_counter()
             times, draft = [], ""
             for piece in generator.stream(composed.messages):

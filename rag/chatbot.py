@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 from rag import citations, conversation, prompt
+from rag.checker import Checker
 from rag.conversation import Talk
 from rag.datatypes import (
     Answer,
@@ -23,11 +24,11 @@ from rag.datatypes import (
 )
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable
-from rag.evidence import weigh, worth_quoting
-from rag.generator import ANSWER_TOKENS, CONTEXT, Generator, LlamaGenerator
+from rag.evidence import weigh, within, worth_quoting
+from rag.generator import CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
-from rag.language import quoted, terms, words
-from rag.models import encoder_folder, generator_file, reranker_folder
+from rag.language import quoted, sentences, terms, words
+from rag.models import cross_encoder_folder, encoder_folder, generator_file
 from rag.questions import sound
 from rag.reranker import Reranker
 from rag.retriever import Retriever
@@ -36,11 +37,7 @@ from rag.settings import Settings
 HITS = 8
 """Passages retrieved for an answer and shown beside it."""
 
-# How this was chosen stands in docs/measurements.md.
-
-SOURCES = {False: 1, True: 8}
-"""Sentences that a generator is given, by whether it is a capable one: with more, a small one invents
-more."""
+# How these were chosen stands in docs/measurements.md.
 
 NEARLY_ALL = 0.85
 """Of a source's words, in an answer that needs no quotation of it."""
@@ -73,11 +70,13 @@ class Chatbot:
         encoder: Encoder,
         generator: Generator,
         reranker: Reranker | None = None,
+        checker: Checker | None = None,
         strictness: Strictness = Strictness.NORMAL,
     ) -> None:
         self.encoder = encoder
         self._generator = generator
         self._reranker = reranker
+        self._checker = checker
         self._strictness = strictness
         self._retriever = Retriever(index, encoder, reranker)
 
@@ -90,8 +89,10 @@ class Chatbot:
         file = generator_file(settings.generator, settings.cache)
         generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
         named = settings.reranker
-        reranker = Reranker(named, reranker_folder(named)) if named else None
-        return cls(index, encoder, generator, reranker, settings.strictness)
+        reranker = Reranker(named, cross_encoder_folder(named, "reranker")) if named else None
+        named = settings.checker
+        checker = Checker(named, cross_encoder_folder(named, "checker")) if named else None
+        return cls(index, encoder, generator, reranker, checker, settings.strictness)
 
     @property
     def index(self) -> PassageIndex:
@@ -119,6 +120,8 @@ class Chatbot:
         """Load every model now rather than at the first question. Raises ModelError."""
         self.load_encoder()
         self._generator.load()
+        if self._checker:
+            self._checker.load()
 
     def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
         """The standalone question and its `k` best hits. Raises QuestionError."""
@@ -142,7 +145,7 @@ class Chatbot:
             return
         standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
         answer = self._begun(question, standalone)
-        if standalone.about and self._generator.capable:
+        if standalone.about and self._generator.ability.rewrites:
             standalone = yield from self._rewritten(standalone, told, answer)
         hits = retriever.retrieve(standalone, HITS)
         evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
@@ -150,22 +153,25 @@ class Chatbot:
             answer,
             standalone_question=standalone.text,
             hits=tuple(hits),
+            confidence=max((found.score for found in evidence), default=0.0),
             timings=Timings(retrieve_s=time.perf_counter() - began),
         )
         yield answer
-        surest = max((found.score for found in evidence), default=0.0)
-        if surest < self._strictness.least_score:
+        if answer.confidence < self._strictness.least_score:
             yield _done(replace(answer, text=_refusal(standalone, hits)), began)
             return
-        best = [found.sentence for found in evidence[: SOURCES[self._generator.capable]]]
-        composed = prompt.compose(
-            standalone.text, best, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
-        )
+        composed = self._composed(standalone, evidence)
+        given = len(composed.sources)
+        answer = replace(answer, given=given, dropped=max(0, len(evidence) - given))
         drafted = answer
         for drafted in self._drafted(answer, composed, began):
             yield drafted
+        if prompt.declined(drafted.draft):
+            refused = replace(drafted, text=_refusal(standalone, hits))
+            yield _done(refused, began)
+            return
         quotable = worth_quoting(standalone, evidence)
-        yield _done(_decided(drafted, composed.sources, quotable), began)
+        yield _done(self._decided(drafted, composed.sources, quotable), began)
 
     def _begun(self, question: str, standalone: StandaloneQuestion) -> Answer:
         """An answer of which nothing is known yet."""
@@ -190,46 +196,68 @@ class Chatbot:
         self, question: StandaloneQuestion, told: Sequence[Message], answer: Answer
     ) -> abc.Generator[Answer, None, StandaloneQuestion]:
         """The question as the generator words it for itself, if that holds; `answer` meanwhile."""
-        asked = prompt.rewriting(
-            question.asked, told, self._generator.count_tokens, CONTEXT - ANSWER_TOKENS
-        )
+        generator = self._generator
+        most = CONTEXT - generator.ability.answer_tokens
+        asked = prompt.rewriting(question.asked, told, generator.count_tokens, most)
         draft = ""
         with closing(self._generator.stream(asked)) as pieces:
             for piece in pieces:
                 draft += piece
                 yield answer
-        return conversation.rewritten(question, draft, told)
+        return conversation.rewritten(question, prompt.apart(draft)[1], told)
+
+    def _composed(self, question: StandaloneQuestion, evidence: Sequence[Evidence]) -> Prompt:
+        """The prompt with as much of the evidence as the generator handles well."""
+        generator, ability = self._generator, self._generator.ability
+        sources = within(evidence, self.encoder.count_tokens, ability.evidence_tokens)
+        most = CONTEXT - ability.answer_tokens
+        return prompt.compose(question.text, sources, ability, generator.count_tokens, most)
 
     def _drafted(self, answer: Answer, composed: Prompt, began: float) -> Iterator[Answer]:
         """The answer with its draft as it grows; nothing when the prompt holds no source."""
         if not composed.sources:
             return
         timings = replace(answer.timings, prompt_tokens=composed.tokens)
-        draft = ""
+        written = ""
         with closing(self._generator.stream(composed.messages)) as pieces:
             for tokens, piece in enumerate(pieces, start=1):
                 if timings.first_token_s is None:
                     timings = replace(timings, first_token_s=time.perf_counter() - began)
-                draft += piece
-                yield replace(answer, draft=draft, timings=replace(timings, answer_tokens=tokens))
+                written += piece
+                thought, draft = prompt.apart(written)
+                timings = replace(timings, answer_tokens=tokens)
+                yield replace(answer, draft=draft, thought=thought, timings=timings)
+                if _rambles(draft):
+                    break
+
+    def _decided(
+        self, answer: Answer, sources: Sequence[Excerpt], quotable: Sequence[Evidence]
+    ) -> Answer:
+        """What stands of the draft, backed by the quotation that it agrees with; or quotations alone.
+
+        Where two articles tell it differently, the draft cannot speak for both.
+        """
+        ask = self._checker.opinion if self._checker else None
+        drafted = citations.check(answer.draft, answer.standalone_question, sources, ask)
+        best = quotable[0].sentence
+        rests_on_best = [citation.quote for citation in drafted.citations] == [best]
+        stands = " ".join(sentence.text for sentence in drafted.sentences if sentence.supported)
+        if stands and (not rests_on_best or _says_it_all(stands, best)):
+            return _with(answer, Mode.WRITTEN, drafted)
+        if stands and len(quotable) == 1:
+            return _with(answer, Mode.WRITTEN, citations.backed(drafted, best))
+        quotation = citations.quote(quotable)
+        struck = tuple(s for s in drafted.sentences if not s.supported)
+        told = replace(quotation, sentences=quotation.sentences + struck)
+        return _with(answer, Mode.QUOTED, told)
 
 
-def _decided(answer: Answer, sources: Sequence[Excerpt], quotable: Sequence[Evidence]) -> Answer:
-    """What stands of the draft, backed by the quotation that it agrees with; or quotations alone.
-
-    Where two articles tell it differently, the draft cannot speak for both.
-    """
-    drafted = citations.check(answer.draft, answer.standalone_question, sources)
-    best = quotable[0].sentence
-    rests_on_best = [citation.quote for citation in drafted.citations] == [best]
-    stands = " ".join(sentence.text for sentence in drafted.sentences if sentence.supported)
-    if stands and (not rests_on_best or _says_it_all(stands, best)):
-        return _with(answer, Mode.WRITTEN, drafted)
-    if stands and len(quotable) == 1:
-        return _with(answer, Mode.WRITTEN, citations.backed(drafted, best))
-    quotation = citations.quote(quotable)
-    struck = tuple(s for s in drafted.sentences if not s.supported)
-    return _with(answer, Mode.QUOTED, replace(quotation, sentences=quotation.sentences + struck))
+def _rambles(draft: str) -> bool:
+    """Whether the draft has begun to ask itself, or to say again what it has said."""
+    if not draft.endswith((".", "?", "!", "\n", " ")):
+        return False
+    said = [draft[start:end] for start, end in sentences(draft)]
+    return bool(said) and (said[-1].endswith("?") or said[-1] in said[:-1])
 
 
 def _says_it_all(text: str, source: Excerpt) -> bool:

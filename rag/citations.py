@@ -5,13 +5,13 @@ cheap, while a wrong sentence let through is what this program exists to prevent
 """
 
 import re
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from rag.datatypes import Citation, Evidence, Excerpt, Sentence
-from rag.language import sentences, stem, terms, words
+from rag.datatypes import Citation, Evidence, Excerpt, Opinion, Sentence, Verdict
+from rag.language import STOP_WORDS, sentences, stem, terms, words
 
 LEAST_COVERAGE = 0.6
 """Share of a claim's and the question's words together that its source must hold."""
@@ -21,6 +21,12 @@ LEAST_HELD = 0.8
 
 LEAST_IN_ORDER = 0.7
 """Share of a claim's words that its source must hold in the claim's order."""
+
+LEAST_SHARED = 3
+"""Meaning words that a claim shares with a source that denies it, its wrong figure left out."""
+
+LEAST_OPINION, SURE_OPINION = 0.5, 0.9
+"""Of a checker model: how far it must find a sentence supported, and how far to overrule the wording."""
 
 MOST_TITLE = 60
 """Characters of a title in an answer."""
@@ -55,10 +61,18 @@ _CLAUSE = re.compile(
 )
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[,;:$€£¥%]")
 _FIXED = re.compile(r"\b[A-Z][^\W\d_]*|\d+(?:[.,]\d+)*")
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 _MARKER = re.compile(r"\[(\d+)\]")
+_JOINT = re.compile(r"(?:;|,? (?:and|but|while)\b)\s*", re.IGNORECASE)
+_LIKE_MARKER = re.compile(r"[\[［【〔](\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)[\]］】〕]")
+_MARKED = re.compile(rf"\s*{_MARKER.pattern}")
 _ANNOUNCEMENT = re.compile(
     r"\A(?:the )?answer(?: to (?:this|the|your) question)? is(?: that\b|:)?\s*", re.IGNORECASE
 )
+
+
+Ask = Callable[[str, str], Opinion]
+"""A text and a statement → what a checker model makes of the statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +84,28 @@ class Checked:
     citations: tuple[Citation, ...]
 
 
-def check(draft: str, question: str, sources: Sequence[Excerpt]) -> Checked:
-    """Attribute each sentence of `draft` to one of the `sources`, or strike it out.
+class Judgement(NamedTuple):
+    """What is made of a sentence: the sources on which it rests, or why it rests on none."""
+
+    verdict: Verdict
+    sources: tuple[Excerpt, ...] = ()
+    reason: str = ""
+
+
+def check(draft: str, question: str, sources: Sequence[Excerpt], ask: Ask | None = None) -> Checked:
+    """Attribute each sentence of `draft` to those of the `sources` that hold it, or strike it out.
 
     Markers count from 1 in the order of the text; `text` holds the sentences that are supported,
-    each with its marker behind it, and is empty when none is.
+    each with its markers behind it, and is empty when none is. A checker model to `ask`, if there is
+    one, turns down what it does not find, and lets pass what only the wording spoke against.
     """
-    verdicts: dict[str, Excerpt | None] = {}
-    for start, end in sentences(draft):
-        claim = _unframed(draft[start:end])
-        if claim not in verdicts:
-            verdicts[claim] = attribute(claim, question, sources)
-    return _assemble([_Verdict(claim, source) for claim, source in verdicts.items()])
+    judged: dict[str, Judgement] = {}
+    plain = _MARKED.sub("", draft)  # where it stands is found out here, whatever the draft says
+    for start, end in sentences(plain):
+        claim = _unframed(plain[start:end])
+        if claim not in judged:
+            judged[claim] = judge(claim, question, sources, ask)
+    return _assemble([_said(claim, *judgement) for claim, judgement in judged.items()])
 
 
 def quote(evidence: Sequence[Evidence]) -> Checked:
@@ -91,25 +115,29 @@ def quote(evidence: Sequence[Evidence]) -> Checked:
 
 def backed(checked: Checked, source: Excerpt) -> Checked:
     """A short answer that stands, with the sentence that it rests on quoted behind it."""
-    stands = [_Verdict(s.text, source) for s in checked.sentences if s.supported]
-    struck = [_Verdict(s.text, None) for s in checked.sentences if not s.supported]
+    stands = [_Said(sentence, (source,)) for sentence in checked.sentences if sentence.supported]
+    struck = [_Said(sentence) for sentence in checked.sentences if not sentence.supported]
     return _assemble([*stands, *_quotations([source]), *struck])
 
 
-class _Verdict(NamedTuple):
-    """A sentence and the source on which it rests, None when on none."""
+class _Said(NamedTuple):
+    """A sentence, its citations not numbered yet, and the sources on which it rests."""
 
-    text: str
-    source: Excerpt | None
-    quoted: bool = False
+    sentence: Sentence
+    sources: tuple[Excerpt, ...] = ()
 
 
-def _quotations(sentences: Sequence[Excerpt]) -> list[_Verdict]:
+def _said(text: str, verdict: Verdict, sources: tuple[Excerpt, ...], reason: str) -> _Said:
+    return _Said(Sentence(text, verdict, reason=reason), sources)
+
+
+def _quotations(sentences: Sequence[Excerpt]) -> list[_Said]:
     following = [*(sentence.article_id for sentence in sentences[1:]), ""]
     quotations = []
     for sentence, next_id in zip(sentences, following, strict=True):
         says = "" if sentence.article_id == next_id else f", says {_named(sentence)}."
-        quotations.append(_Verdict(f"“{_unended(sentence.text)}”{says}", sentence, quoted=True))
+        text = f"“{_unended(sentence.text)}”{says}"
+        quotations.append(_Said(Sentence(text, Verdict.SUPPORTED, quoted=True), (sentence,)))
     return quotations
 
 
@@ -123,14 +151,78 @@ def _named(source: Excerpt) -> str:
     return f"{title} ({source.date})" if source.date else title
 
 
-def attribute(claim: str, question: str, sources: Sequence[Excerpt]) -> Excerpt | None:
-    """The source on which the claim rests, or None.
+def judge(
+    sentence: str, question: str, sources: Sequence[Excerpt], ask: Ask | None = None
+) -> Judgement:
+    """Whether the sentence rests on one of the sources, or each of its claims on one.
 
     A short answer counts as the statement that it makes with the question's words.
     """
-    covered = [(_support(claim, question, source), source) for source in sources]
-    coverage, best = max(covered, key=lambda found: found[0], default=(0.0, None))
-    return best if coverage >= LEAST_COVERAGE else None
+    whole = _judged(sentence, question, sources, ask)
+    first, *further = _JOINT.split(sentence)
+    if whole.verdict is not Verdict.UNSUPPORTED or not further:
+        return whole
+    about = [source for source in sources if _begins_alike(first, source.text)]
+    judged = [_judged(claim, question, about, ask) for claim in (first, *further)]
+    if all(judgement.verdict is Verdict.SUPPORTED for judgement in judged):
+        rests_on = dict.fromkeys(source for found in judged for source in found.sources)
+        if len(rests_on) > 1:  # else its claims stand together there, and not so
+            return Judgement(Verdict.SUPPORTED, tuple(rests_on))
+    return whole
+
+
+def _begins_alike(claim: str, text: str) -> bool:
+    """Whether both begin by naming the same: what two sources say is then said of one."""
+    named, told = _first_name(claim), _first_name(text)
+    return named is not None and named == told
+
+
+def _first_name(text: str) -> str | None:
+    names = (name.lower() for name in _FIXED.findall(text))
+    return next((name for name in names if name not in STOP_WORDS), None)
+
+
+def _judged(claim: str, question: str, sources: Sequence[Excerpt], ask: Ask | None) -> Judgement:
+    """What the source that holds most of the claim makes of it; failing that, one that denies it."""
+    found = [(_support(claim, question, source), source) for source in sources]
+    if not found:
+        return Judgement(Verdict.UNSUPPORTED, reason=_NOT_SAID)
+    best, source = max(found, key=lambda pair: (_STANDING[pair[0].verdict], pair[0].coverage))
+    if ask is not None and (best.verdict is Verdict.SUPPORTED or best.in_words):
+        full = not set(terms(claim)).isdisjoint(terms(question))
+        best = _overruled(best, ask(source.text, claim if full else f"{question} {claim}"))
+    rests_on = (source,) if best.verdict is Verdict.SUPPORTED else ()
+    return Judgement(best.verdict, rests_on, best.reason)
+
+
+_STANDING = {Verdict.SUPPORTED: 2, Verdict.CONTRADICTED: 1, Verdict.UNSUPPORTED: 0}
+_NOT_SAID = "the source does not say so"
+
+
+class _Found(NamedTuple):
+    """What one source makes of a claim, how much of it stands there, 0 to 1, and what is wrong.
+
+    `in_words` when only the wording is.
+    """
+
+    verdict: Verdict
+    coverage: float
+    reason: str = ""
+    in_words: bool = False
+
+
+def _overruled(by_words: _Found, opinion: Opinion) -> _Found:
+    """What becomes of a verdict by words under a checker model's opinion."""
+    if opinion.contradicts >= LEAST_OPINION:
+        return by_words._replace(
+            verdict=Verdict.CONTRADICTED, reason="the checker reads the contrary"
+        )
+    if by_words.in_words and opinion.supports >= SURE_OPINION:
+        return by_words._replace(verdict=Verdict.SUPPORTED, reason="")
+    if by_words.in_words or opinion.supports >= LEAST_OPINION:
+        return by_words
+    reason = "the checker does not find it there"
+    return by_words._replace(verdict=Verdict.UNSUPPORTED, reason=reason)
 
 
 def _unframed(sentence: str) -> str:
@@ -139,35 +231,65 @@ def _unframed(sentence: str) -> str:
     return said[:1].upper() + said[1:] if said else sentence
 
 
-def _support(claim: str, question: str, source: Excerpt) -> float:
-    """How far the source holds what the claim says, 0 to 1; 0 as soon as one thing is against it."""
+def _support(claim: str, question: str, source: Excerpt) -> _Found:
+    """How far the source holds what the claim says; one thing against it is enough."""
     claimed, asked = terms(claim), set(terms(question))
     if claim.rstrip().endswith("?") or not set(claimed) - asked:
-        return 0.0
-    if _negated(source.text) != _negated(claim) or not _follows(claim, source.text):
-        return 0.0
-    if (_PERSONAL & set(words(claim))) - set(words(source.text)):
-        return 0.0
-    full = not asked or bool(asked.intersection(claimed))
-    held = source.text if full else _clause(claimed, source.text)
-    if not _holds(held, claim, asked):
-        return 0.0
+        return _unsupported("it says no more than the question")
     # Title and date may say what the question is about, but hold nothing of what is claimed.
     statement = asked.union(claimed)
     around = asked.intersection(terms(f"{source.title} {source.date or ''}"))
-    return len(statement.intersection(terms(held)) | around) / len(statement)
+    full = not asked or bool(asked.intersection(claimed))
+    held = source.text if full else _clause(claimed, source.text)
+    covered = len(statement.intersection(terms(held)) | around) / len(statement)
+    contrary = _contrary(claim, source.text)
+    if contrary:
+        return _Found(Verdict.CONTRADICTED, covered, contrary)
+    if _negated(source.text) != _negated(claim):
+        return _unsupported("only one of the two denies it", covered)
+    if (_PERSONAL & set(words(claim))) - set(words(source.text)):
+        return _unsupported("it speaks of the writer or the reader", covered)
+    absent = _absent(held, claim, asked)
+    if absent:
+        return _unsupported(f"“{absent}” does not stand there", covered)
+    if not _follows(claim, source.text):
+        return _unsupported("the source says it otherwise", covered, in_words=True)
+    if not _mostly_held(held, claimed) or covered < LEAST_COVERAGE:
+        return _unsupported(_NOT_SAID, covered, in_words=True)
+    return _Found(Verdict.SUPPORTED, covered)
 
 
-def _holds(text: str, claim: str, asked: Set[str]) -> bool:
-    """Whether the text holds the claim's names and figures, what it takes from the question, and nearly
-    all its other words.
-    """
-    held, claimed = set(terms(text)), terms(claim)
-    fixed = {stem(word.lower()) for word in _FIXED.findall(claim)}.union(asked).intersection(
-        claimed
-    )
-    kept = sum(term in held for term in claimed)
-    return fixed <= held and kept >= LEAST_HELD * len(claimed)
+def _unsupported(reason: str, covered: float = 0.0, *, in_words: bool = False) -> _Found:
+    return _Found(Verdict.UNSUPPORTED, covered, reason, in_words)
+
+
+def _contrary(claim: str, text: str) -> str:
+    """How the text denies the claim: it says all of it but with another figure, or the opposite."""
+    claimed, told = set(terms(claim)), set(terms(text))
+    figures = [word for word in words(claim) if word[0].isdigit()]
+    wrong = [figure for figure in figures if stem(figure) not in told]
+    rest = claimed - {stem(figure) for figure in wrong}
+    if len(rest) < LEAST_SHARED or not rest <= told:
+        return ""
+    if wrong:
+        others = [w for w in words(text) if w[0].isdigit() and w not in figures]
+        return f"“{wrong[0]}” stands there as “{others[0]}”" if others else ""
+    return "the source says the opposite" if _negated(text) != _negated(claim) else ""
+
+
+def _absent(held: str, claim: str, asked: Set[str]) -> str:
+    """The first of the claim's names, figures and words of the question that is not held."""
+    stems = set(terms(held))
+    for word in _WORD.findall(claim):
+        fixed = _FIXED.fullmatch(word) or stem(word.lower()) in asked
+        if fixed and word.lower() not in STOP_WORDS and stem(word.lower()) not in stems:
+            return str(word)
+    return ""
+
+
+def _mostly_held(held: str, claimed: Sequence[str]) -> bool:
+    stems = set(terms(held))
+    return sum(term in stems for term in claimed) >= LEAST_HELD * len(claimed)
 
 
 def _follows(claim: str, text: str) -> bool:
@@ -205,14 +327,18 @@ def _negated(text: str) -> bool:
     return bool(_NEGATIONS.intersection(words(lowered)) or _NEGATED.search(lowered))
 
 
-def _assemble(verdicts: Sequence[_Verdict]) -> Checked:
+def _assemble(said: Sequence[_Said]) -> Checked:
     markers: dict[Excerpt, int] = {}
     checked = []
-    for claim, source, quoted in verdicts:
-        # A "[4]" of the article's own, or of the draft's, would pass for a marker.
-        text = _MARKER.sub(r"(\1)", claim)
-        numbers = () if source is None else (markers.setdefault(source, len(markers) + 1),)
-        checked.append(Sentence(text, source is not None, numbers, quoted))
-    text = " ".join(f"{s.text} [{s.citations[0]}]" for s in checked if s.supported)
+    for sentence, sources in said:
+        # A "[4]" of the article's own would pass for a marker.
+        text = _LIKE_MARKER.sub(r"(\1)", sentence.text)
+        numbers = tuple(markers.setdefault(source, len(markers) + 1) for source in sources)
+        checked.append(replace(sentence, text=text, citations=numbers))
+    text = " ".join(
+        " ".join([s.text, *(f"[{number}]" for number in s.citations)])
+        for s in checked
+        if s.supported
+    )
     citations = tuple(Citation(number, source) for source, number in markers.items())
     return Checked(tuple(checked), text, citations)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from rag.encoder import Encoder
-    from rag.evaluation import Evaluation, Outcome
+    from rag.evaluation import Evaluation, Outcome, Point
     from rag.indexing import Plan, Summary
 
 MOST_HITS = 1000
@@ -367,6 +367,19 @@ def show_evaluation(found: "Evaluation") -> None:
             table.add_row(name, f"{estimate.value:.3f}", interval, str(estimate.n))
         if estimates:
             Console().print(table)
+    if found.curve:
+        table = Table(title="risk and coverage", box=None, pad_edge=False)
+        for heading in ("answered", "of these not right", "from confidence"):
+            table.add_column(heading, justify="right")
+        for point in quarters(found.curve):
+            table.add_row(f"{point.coverage:.0%}", f"{point.risk:.0%}", f"{point.confidence:.2f}")
+        Console().print(table)
+
+
+def quarters(curve: "Sequence[Point]") -> "list[Point]":
+    """The points of a curve at a quarter, a half, three quarters and all of what was answered."""
+    wanted = [curve[-1].coverage * part / 4 for part in range(1, 5)]
+    return [min(curve, key=lambda point: abs(point.coverage - share)) for share in wanted]
 
 
 def draft_questions(settings: Settings, most: int) -> None:

@@ -129,10 +129,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A sentence of a hit, and how surely it answers the question: `score`, 0 to 1."""
+    """A sentence of a hit, and how surely it answers the question: `score`, 0 to 1.
+
+    `leans_on` is the sentence before it, where it cannot be understood without ("It was built …").
+    """
 
     score: float
     sentence: Excerpt
+    leans_on: Excerpt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +148,42 @@ class Prompt:
     tokens: int
 
 
+class Verdict(StrEnum):
+    """What the check of a sentence against the articles comes to."""
+
+    SUPPORTED = "supported"
+    UNSUPPORTED = "not supported"
+    CONTRADICTED = "contradicted"
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence of a draft or an answer, and the check's verdict over the citations named.
 
-    `quoted` ones were not written by a generator.
+    `reason` says why one does not stand; `quoted` ones were not written by a generator.
     """
 
     text: str
-    supported: bool
-    citations: tuple[int, ...]
+    verdict: Verdict
+    citations: tuple[int, ...] = ()
+    reason: str = ""
     quoted: bool = False
 
+    @property
+    def supported(self) -> bool:
+        return self.verdict is Verdict.SUPPORTED
+
     def as_json(self) -> dict[str, Any]:
-        return {"text": self.text, "supported": self.supported, "citations": list(self.citations)}
+        judged = {"text": self.text, "supported": self.supported, "citations": list(self.citations)}
+        judged["verdict"] = self.verdict.value
+        return judged | ({"reason": self.reason} if self.reason else {})
+
+
+class Opinion(NamedTuple):
+    """What a checker model makes of a statement beside a text, each 0 to 1."""
+
+    supports: float
+    contradicts: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +251,8 @@ class Answer:
     """An answer as far as it has come. While `stage` is WRITING, `draft` is unchecked text.
 
     Once DONE, every marker in `text` is in `citations`. `sentences` holds what stands and, marked
-    unsupported, what was drafted and struck out.
+    unsupported, what was drafted and struck out. `confidence`, 0 to 1, is how surely the articles hold
+    an answer; `given` and `dropped` count the sentences found that the generator was given, and not.
     """
 
     question: str
@@ -239,6 +266,10 @@ class Answer:
     sentences: tuple[Sentence, ...] = ()
     citations: tuple[Citation, ...] = ()
     draft: str = ""
+    thought: str = ""
+    confidence: float = 0.0
+    given: int = 0
+    dropped: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -251,6 +282,9 @@ class Answer:
             "citations": [citation.as_json() for citation in self.citations],
             "hits": [hit.as_json() for hit in self.hits],
             "model": self.model,
+            "confidence": round(self.confidence, 4),
+            "evidence": {"given": self.given, "dropped": self.dropped},
+            "thought": self.thought,
             "timings": self.timings.as_json(),
         }
 

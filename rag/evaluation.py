@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,19 +79,35 @@ class Estimate:
         return {name: round(value, 4) for name, value in interval.items()} | {"n": self.n}
 
 
+class Point(NamedTuple):
+    """Were nothing answered below this confidence: the share that is, and the share of it not right."""
+
+    confidence: float
+    coverage: float
+    risk: float
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All outcomes of a run, what they come to, and by how much that differs from an earlier run."""
+    """All outcomes of a run, what they come to, and by how much that differs from an earlier run.
+
+    `curve` is empty where no question's right answer was known and asked for.
+    """
 
     outcomes: tuple[Outcome, ...]
     measures: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
+    curve: tuple[Point, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
             "questions": len(self.outcomes),
             "measures": {name: found.as_json() for name, found in self.measures.items()},
             "differences": {name: found.as_json() for name, found in self.differences.items()},
+            "risk_coverage": [
+                {name: round(value, 4) for name, value in point._asdict().items()}
+                for point in self.curve
+            ],
             "outcomes": [outcome.as_json() for outcome in self.outcomes],
         }
 
@@ -125,9 +141,8 @@ def evaluation(outcomes: Sequence[Outcome], earlier: Mapping[str, Values]) -> Ev
         {name: value - before[name] for name, value in now.items() if name in before}
         for now, before in pairs
     ]
-    return Evaluation(
-        tuple(outcomes), _estimates([outcome.values for outcome in outcomes]), _estimates(changes)
-    )
+    measures = _estimates([outcome.values for outcome in outcomes])
+    return Evaluation(tuple(outcomes), measures, _estimates(changes), risk_coverage(outcomes))
 
 
 def earlier_values(file: Path) -> dict[str, Values]:
@@ -143,6 +158,33 @@ def earlier_values(file: Path) -> dict[str, Values]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         problem = f"{file} does not hold an earlier run."
     raise QuestionError(problem, remedy="Save one with `rag eval QUESTIONS --json > FILE`.")
+
+
+def risk_coverage(outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
+    """What answering less would cost and save, surest first (El-Yaniv and Wiener 2010).
+
+    It ends with all that was answered: what was refused might have been right or wrong.
+    """
+    judged = [
+        o for o in outcomes if o.answer is not None and not o.values.keys().isdisjoint(_JUDGED)
+    ]
+    answered = [o for o in judged if o.answer and o.answer.mode is not Mode.REFUSED]
+    answered.sort(key=lambda outcome: -_confidence(outcome))
+    curve, wrong = [], 0
+    for count, outcome in enumerate(answered, start=1):
+        wrong += outcome.values.get("right", 0.0) < 1.0
+        last = count == len(answered)
+        if last or _confidence(answered[count]) < _confidence(outcome):
+            curve.append(Point(_confidence(outcome), count / len(judged), wrong / count))
+    return tuple(curve)
+
+
+_JUDGED = frozenset({"right", "unanswerable: refused"})
+"""Measures of questions whose right answer, or want of one, is known."""
+
+
+def _confidence(outcome: Outcome) -> float:
+    return outcome.answer.confidence if outcome.answer else 0.0
 
 
 def _estimates(values: Iterable[Values]) -> dict[str, Estimate]:

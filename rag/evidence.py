@@ -6,7 +6,7 @@ weights were fitted to one question set; docs/measurements.md says what each par
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder, TokenVectors
-from rag.language import NUMERALS, Day, Rarity, dates, days, sentences, terms, words
+from rag.language import (
+    ASKING,
+    LEANING,
+    NUMERALS,
+    Day,
+    Rarity,
+    dates,
+    days,
+    sentences,
+    terms,
+    words,
+)
 from rag.passages import encoded_text, headings
 
 # What makes a sentence answer, and how much each counts.
@@ -37,6 +48,9 @@ ABOUT_AS_GOOD = 0.1
 
 MOST_QUOTED_WORDS = 60
 """Of two quotations together."""
+
+REPEATED = 4
+"""Words of a question from which on a sentence that holds them in a row is taken to ask it."""
 
 OPPOSED = 0.3
 """Distance in score up to which another article's figure or date stands against the best one's."""
@@ -76,6 +90,7 @@ class _Place:
     sentence: Excerpt
     start: int
     around: str
+    leans_on: Excerpt | None
 
 
 def weigh(
@@ -97,13 +112,25 @@ def weigh(
     found: dict[tuple[str, int], Evidence] = {}
     for hit, head, tokens in zip(hits, above, read, strict=True):
         for place in _places(hit.passage):
-            evidence = Evidence(
-                weights.score(place, tokens, len(encoded_text(head, ""))), place.sentence
-            )
+            if _repeats(place.sentence.text, question.asked):
+                continue
+            score = weights.score(place, tokens, len(encoded_text(head, "")))
+            evidence = Evidence(score, place.sentence, place.leans_on)
             key = (place.sentence.article_id, place.sentence.start)
             if key not in found or found[key].score < evidence.score:
                 found[key] = evidence
     return _timely(question.asked, sorted(found.values(), key=lambda evidence: -evidence.score))
+
+
+def _repeats(sentence: str, question: str) -> bool:
+    """Whether a sentence puts the question itself, as it stands: that answers nothing.
+
+    What comes beside it there may have been written to be taken for the answer.
+    """
+    asked = words(question)
+    if len(asked) < REPEATED or asked[0] not in ASKING:
+        return False
+    return f" {' '.join(asked)} " in f" {' '.join(words(sentence))} "
 
 
 def _timely(question: str, evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -132,6 +159,26 @@ def _is_after(date: str | None, limit: Day | None) -> bool:
     return day[:told] > limit[:told]
 
 
+def within(
+    evidence: Sequence[Evidence], count_tokens: Callable[[Sequence[str]], list[int]], most: int
+) -> list[Excerpt]:
+    """The best of some evidence, with what it leans on, as far as it takes `most` tokens in all.
+
+    The best sentence is always among it. What stands in one article comes in the article's order,
+    and the articles in the order of the best that they hold.
+    """
+    chosen: list[Excerpt] = []
+    left = most
+    for found in evidence:
+        added = [e for e in (found.leans_on, found.sentence) if e is not None and e not in chosen]
+        left -= sum(count_tokens([excerpt.text for excerpt in added])) if added else 0
+        if left < 0 and chosen:
+            break
+        chosen += added
+    articles = list(dict.fromkeys(excerpt.article_id for excerpt in chosen))
+    return sorted(chosen, key=lambda e: (articles.index(e.article_id), e.start))
+
+
 def worth_quoting(question: StandaloneQuestion, evidence: Sequence[Evidence]) -> list[Evidence]:
     """The best of some evidence, and one more when it says another thing and is about as good.
 
@@ -154,7 +201,7 @@ def _opposed(question: str, best: Evidence, other: Evidence) -> bool:
     kind = Wanted.of(question)
     if kind not in (Wanted.DATE, Wanted.NUMBER) or other.score < best.score - OPPOSED:
         return False
-    if best.sentence.date == other.sentence.date:
+    if best.sentence.article_id == other.sentence.article_id:
         return False
     named = set(words(question))
     one, two = (_things(kind, found.sentence.text) - named for found in (best, other))
@@ -241,7 +288,9 @@ def _places(passage: Excerpt) -> Iterator[_Place]:
             _part(twin, at, text) for twin in passage.also if (at := twin.text.find(text)) >= 0
         )
         around = "\n".join([passage.title, *texts[number - 1 : number + 2]])
-        yield _Place(replace(_part(passage, start, text), also=also), start, around)
+        leans = number > 1 and not LEANING.isdisjoint(words(text)[:2])
+        before = _part(passage, spans[number - 2][0], texts[number - 1]) if leans else None
+        yield _Place(replace(_part(passage, start, text), also=also), start, around, before)
 
 
 def _part(passage: Excerpt, start: int, text: str) -> Excerpt:

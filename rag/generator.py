@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rag.datatypes import Message
 from rag.errors import ModelError
 from rag.models import SMOLLM2, making
+from rag.prompt import CAPABLE, SMALL, Ability, opening
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -25,16 +27,12 @@ Pieces = abc.Generator[str]
 CONTEXT = 2048
 """Tokens that a prompt and its answer share."""
 
-ANSWER_TOKENS = 96
-"""The longest draft."""
-
 
 class Generator(Protocol):
     """What writes drafts. The seam at which tests put a scripted one."""
 
     name: str
-    capable: bool
-    """Whether it can be trusted with more than one short answer from one sentence."""
+    ability: Ability
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
@@ -46,7 +44,8 @@ class LlamaGenerator:
 
     def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
         self.name = name
-        self.capable = name != SMOLLM2.name  # of those named by the user, it is taken for granted
+        # Of those named by the user, it is taken for granted.
+        self.ability = SMALL if name == SMOLLM2.name else CAPABLE
         self._file = file
         self._cache = cache
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else
@@ -70,12 +69,11 @@ class LlamaGenerator:
         The caller has seen to it that the messages fit (rag.prompt.compose).
         """
         with self._lock:
-            # What is left of the last prompt would be read in other batches, which rounds otherwise:
-            # the same question could get another answer.
-            self._llama.reset()
+            tokens = self._tokens(messages)
+            self._go_back(tokens)
             pieces = self._llama.create_completion(
-                self._tokens(messages),
-                max_tokens=ANSWER_TOKENS,
+                tokens,
+                max_tokens=self.ability.answer_tokens,
                 temperature=0.0,
                 repeat_penalty=1.0,
                 stream=True,
@@ -83,6 +81,32 @@ class LlamaGenerator:
             with closing(pieces):
                 for piece in pieces:
                     yield piece["choices"][0]["text"]
+
+    def _go_back(self, tokens: Sequence[int]) -> None:
+        """Keep of what was read before what every question to an answer begins with, and no more.
+
+        What else is the same as in the last prompt would be read in other batches now, which rounds
+        otherwise: the same question could get another answer.
+        """
+        shared, llama = self._shared, self._llama
+        if tokens[: len(shared)] != shared:
+            llama.reset()
+            return
+        if llama.input_ids[: min(llama.n_tokens, len(shared))].tolist() != shared:
+            llama.reset()
+            llama.eval(shared)
+        llama.n_tokens = len(shared)
+
+    @cached_property
+    def _shared(self) -> list[int]:
+        begun = opening(self.ability)
+        one, two = (
+            self._tokens([Message(role="user", content=f"{begun}{fact}")])
+            for fact in ("- A", "Who")
+        )
+        return [
+            a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False))
+        ]
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         rendered = self._template(messages=[self._tamed(message) for message in messages])

@@ -65,6 +65,11 @@ NUMERALS = frozenset(
     """one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty
     sixty seventy eighty ninety hundred thousand million billion half dozen""".split()
 )
+ASKING = frozenset(
+    """who whom whose what when where which why how is are was were do does did has have had can could
+    will would should may""".split()
+)
+"""Words that questions begin with."""
 LEANING = frozenset(
     "he she it they him her them his hers its their theirs this these those".split()
 )

@@ -48,9 +48,9 @@ def _reply(number: int, turn: Turn) -> str:
 
 def _draft(answer: Answer, over: bool) -> str:
     if not answer.draft:
-        return (
-            "" if over else _paragraph("label", f"Reading {counted(len(answer.hits), 'passage')}…")
-        )
+        doing = "Thinking about" if answer.thought else "Reading"
+        said = f"{doing} {counted(len(answer.hits), 'passage')}…"
+        return "" if over else _paragraph("label", said)
     label = "Draft, not checked" if over else "Draft, being checked…"
     return _paragraph("label", label) + _paragraph("draft", answer.draft)
 
@@ -70,7 +70,8 @@ def _answer(number: int, answer: Answer) -> str:
         parts.insert(0, _paragraph("label", "Not answered"))
     if answer.standalone_question != answer.question:
         parts.insert(0, _paragraph("read-as", f"Read as: {answer.standalone_question}"))
-    parts += [_struck(struck), _paragraph("figures", _figures(answer, len(written), len(struck)))]
+    parts += [_struck(struck), _thought(answer.thought)]
+    parts.append(_paragraph("figures", _figures(answer, len(written), len(struck))))
     return f'<div class="answer {answer.mode.value}">{"".join(parts)}</div>'
 
 
@@ -90,9 +91,24 @@ def _marker(number: int, citation: Citation) -> str:
 def _struck(sentences: Sequence[Sentence]) -> str:
     if not sentences:
         return ""
-    rows = "".join(f"<li><s>{escape(sentence.text)}</s></li>" for sentence in sentences)
+    rows = "".join(
+        f"<li><s>{escape(sentence.text)}</s> {escape(_why(sentence))}</li>"
+        for sentence in sentences
+    )
     summary = f"{counted(len(sentences), 'sentence')} struck out: not supported by the articles"
     return f'<details class="struck"><summary>{summary}</summary><ul>{rows}</ul></details>'
+
+
+def _why(sentence: Sentence) -> str:
+    return f"{sentence.verdict.value}: {sentence.reason}" if sentence.reason else ""
+
+
+def _thought(thought: str) -> str:
+    if not thought:
+        return ""
+    summary = "What the model thought before it answered, not checked"
+    text = _paragraph("draft", thought)
+    return f'<details class="struck"><summary>{summary}</summary>{text}</details>'
 
 
 def _figures(answer: Answer, held: int, struck: int) -> str:
@@ -102,7 +118,9 @@ def _figures(answer: Answer, held: int, struck: int) -> str:
     if not answer.sentences:
         return f"Said by Footnote itself · {seconds}"
     verb = "stands" if held == 1 else "stand"
-    return f"{held} of {held + struck} written sentences {verb} · {seconds} · {answer.model}"
+    read = f"{answer.given} of {counted(answer.given + answer.dropped, 'sentence')} found were read"
+    stand = f"{held} of {held + struck} written sentences {verb}"
+    return f"{stand} · {read} · {seconds} · {answer.model}"
 
 
 # -- sources → HTML

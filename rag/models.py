@@ -66,13 +66,13 @@ def encoder_folder(name: str, cache: Path) -> Path:
     return folder
 
 
-def reranker_folder(name: str) -> Path:
-    """The folder of the reranker `name`. Raises ModelError."""
+def cross_encoder_folder(name: str, job: str) -> Path:
+    """The folder of the CrossEncoder `name`, a "reranker" or a "checker". Raises ModelError."""
     folder = Path(name).expanduser()
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"The reranker {name!r} is no folder of a sentence-transformers CrossEncoder.",
-            remedy="Set RAG_RERANKER to one, or leave it out.",
+            f"The {job} {name!r} is no folder of a sentence-transformers CrossEncoder.",
+            remedy=f"Set RAG_{job.upper()} to one, or leave it out.",
         )
     return folder
 

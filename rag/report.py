@@ -1,13 +1,13 @@
 """An evaluation as one HTML file that needs nothing else: tables, and pictures drawn by matplotlib."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import QuestionError
-from rag.evaluation import Estimate, Evaluation
+from rag.evaluation import Estimate, Evaluation, Point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,7 @@ def write(evaluation: Evaluation, about: Mapping[str, str], file: Path) -> None:
         evaluation=evaluation,
         measures=_picture(_shares(evaluation.measures), least=0.0),
         differences=_picture(_shares(evaluation.differences), least=None),
+        curve=_curve(evaluation.curve),
     )
     try:
         file.write_text(text, encoding="utf-8")
@@ -46,14 +47,37 @@ def _picture(estimates: Mapping[str, Estimate], least: float | None) -> str:
     """Values with their intervals as SVG; empty when there is none."""
     if not estimates:
         return ""
+    return _svg(lambda: _drawn(list(estimates), list(estimates.values()), least))
+
+
+def _curve(points: Sequence[Point]) -> str:
+    """Risk over coverage as SVG; empty when there is none."""
+    return _svg(lambda: _line(points)) if points else ""
+
+
+def _svg(draw: "Callable[[], Figure]") -> str:
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = _drawn(list(estimates), list(estimates.values()), least)
         svg = StringIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None}, transparent=True)
+        draw().savefig(svg, format="svg", metadata={"Date": None}, transparent=True)
     text = svg.getvalue()
     return text[text.index("<svg") :]
+
+
+def _line(points: Sequence[Point]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.step([p.coverage for p in points], [p.risk for p in points], where="post")
+    axes.set(
+        xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share answered", ylabel="share of it not right"
+    )
+    axes.grid(alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
 
 
 def _drawn(names: Sequence[str], estimates: Sequence[Estimate], least: float | None) -> "Figure":

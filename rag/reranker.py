@@ -4,17 +4,16 @@ It reads question and passage together, which is better than comparing two vecto
 thousand times as long: so it only reorders what was found, for as long as a question may take.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.errors import ModelError
+from rag.crossencoder import loaded, unfit
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
+    from rag.crossencoder import CrossEncoder
 
 SECONDS = 0.5
 """For which passages are read; at least one batch is."""
@@ -54,23 +53,7 @@ class Reranker:
 
     @cached_property
     def _model(self) -> "CrossEncoder":
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # as in rag.encoder
-        from sentence_transformers import CrossEncoder
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            model: CrossEncoder = CrossEncoder(
-                str(self._folder), device="cpu", local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(
-                f"The reranker in {self._folder} cannot be loaded: {str(error).splitlines()[0]}.",
-                remedy="Set RAG_RERANKER to another one, or leave it out.",
-            ) from error
+        model = loaded(self._folder, "reranker")
         if model.num_labels != 1:
-            raise ModelError(
-                f"The model in {self._folder} is no reranker: it gives {model.num_labels} scores.",
-                remedy="Set RAG_RERANKER to another one, or leave it out.",
-            )
+            raise unfit(self._folder, "reranker", model.num_labels)
         return model

@@ -32,6 +32,11 @@ class Settings(BaseSettings):
         description="a sentence-transformers CrossEncoder's folder, to reorder what is found",
         json_schema_extra={"default": "none"},
     )
+    checker: str = Field(
+        "",
+        description="a CrossEncoder's folder (NLI or MiniCheck), to check drafts with",
+        json_schema_extra={"default": "none"},
+    )
     strictness: Strictness = Field(
         Strictness.NORMAL,
         description="how sure an answer must be not to be refused: low, normal or high",

@@ -12,6 +12,7 @@ from rag.errors import QuestionError
 from rag.evidence import weigh, worth_quoting
 from rag.generator import Pieces
 from rag.index import PassageIndex
+from rag.prompt import CAPABLE, SMALL
 from rag.questions import MOST_CHARACTERS
 
 
@@ -22,7 +23,7 @@ class Scripted:
 
     def __init__(self, *drafts: str) -> None:
         self.drafts = list(drafts)
-        self.capable = len(drafts) > 1
+        self.ability = CAPABLE if len(drafts) > 1 else SMALL
         self.asked: list[str] = []
         self.stopped = False
 
@@ -199,6 +200,51 @@ def test_the_draft_streams_and_is_gone_when_done(chatbot: Chatbot) -> None:
     assert drafts == sorted(drafts, key=len)
     assert len(set(drafts)) > 3
     assert answers[-1].draft == ""
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "It is 37 metres high. It is 37 metres high. It is 37 metres high.",
+        "It is 37 metres high. How far can it be seen? It can be seen from 21 miles.",
+    ],
+)
+def test_a_draft_that_begins_to_ramble_is_stopped(chatbot: Chatbot, draft: str) -> None:
+    bot, _ = scripted(chatbot, draft)
+    longest = max((answer.draft for answer in bot.ask(QUESTION)), key=len)
+    assert "37 metres" in longest
+    assert len(longest.strip()) < len(draft)
+
+
+def test_what_a_reasoning_model_thinks_is_neither_answer_nor_draft(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "<think>\nThe marsh? No, 73 metres?\n</think>\n\n37 metres.")
+    answers = list(bot.ask(QUESTION))
+    assert not any("marsh" in answer.draft for answer in answers)
+    assert answers[-1].thought == "The marsh? No, 73 metres?"
+    assert answers[-1].text.startswith("37 metres. [1]")
+    assert not any("73" in sentence.text for sentence in answers[-1].sentences)
+
+
+def test_what_a_capable_generator_does_not_find_stated_is_refused(chatbot: Chatbot) -> None:
+    bot, _ = scripted(chatbot, "Not stated.")
+    answer = last(bot, QUESTION)
+    assert answer.mode is Mode.REFUSED
+    assert QUESTION in answer.text
+
+
+def test_how_much_of_what_was_found_the_generator_read_is_counted(chatbot: Chatbot) -> None:
+    small, _ = scripted(chatbot, "37 metres.")
+    capable, generator = scripted(chatbot, "37 metres.", "unused")
+    few, many = last(small, QUESTION), last(capable, QUESTION)
+    assert few.given == 1
+    assert few.given + few.dropped == many.given + many.dropped
+    assert many.given == generator.asked[0].count("\n- ") > few.given
+
+
+def test_the_surest_sentence_says_how_sure_an_answer_is(chatbot: Chatbot) -> None:
+    sure = last(chatbot, QUESTION).confidence
+    unsure = last(chatbot, "Who won the chess game in Reykjavik?").confidence
+    assert 0 <= unsure < Strictness.NORMAL.least_score <= sure <= 1
 
 
 def test_closing_the_answer_stops_the_generator(chatbot: Chatbot) -> None:

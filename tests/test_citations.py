@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.citations import backed, check, quote
-from rag.datatypes import Evidence, Excerpt
+from rag.datatypes import Evidence, Excerpt, Verdict
 
 
 def source(text: str, *, start: int = 0, title: str = "Ferry strike", id: str = "a") -> Excerpt:
@@ -179,13 +179,90 @@ def test_what_the_article_says_in_about_these_words_stands(
     assert check(claim, question, [source(said)]).text == f"{claim} [1]"
 
 
+@pytest.mark.parametrize(
+    ("said", "claim", "question", "reason"),
+    [
+        (
+            "Fares rose by 5 percent in March.",
+            "Fares rose by 15 percent in March.",
+            "How much did fares rise?",
+            "“15” stands there as “5”",
+        ),
+        (
+            "The council has not agreed to reopen the harbour.",
+            "The council has agreed to reopen the harbour.",
+            "What did the council decide?",
+            "the source says the opposite",
+        ),
+    ],
+)
+def test_what_a_source_says_otherwise_is_contradicted_with_the_reason(
+    said: str, claim: str, question: str, reason: str
+) -> None:
+    (sentence,) = check(claim, question, [source(said)]).sentences
+    assert (sentence.verdict, sentence.reason) == (Verdict.CONTRADICTED, reason)
+
+
+@pytest.mark.parametrize(
+    ("said", "claim", "question", "reason"),
+    [
+        (
+            "The storm closed the port.",
+            "The storm closed the port of Marlow.",
+            "What did the storm close?",
+            "“Marlow” does not stand there",
+        ),
+        (
+            "Lind has left for Ulm.",
+            "Lind has left for 3 weeks.",
+            "How long has Lind left for?",
+            "“3” does not stand there",
+        ),
+        ("Orr was robbed by Lind.", "Orr robbed Lind.", "Who robbed Lind?", "otherwise"),
+        ("Lind left for Ulm.", "Lind left.", "Who says Lind left?", "no more than the question"),
+    ],
+)
+def test_what_no_source_says_is_not_supported_with_the_reason(
+    said: str, claim: str, question: str, reason: str
+) -> None:
+    (sentence,) = check(claim, question, [source(said)]).sentences
+    assert sentence.verdict is Verdict.UNSUPPORTED
+    assert reason in sentence.reason
+
+
+BORN = source("Lind was born in Ulm in 1901.", title="Lind", id="born")
+DIED = source("Lind died in Bonn in 1980.", title="Lind again", id="died")
+
+
+def test_a_sentence_of_two_claims_may_rest_on_two_sources() -> None:
+    claim = "Lind was born in Ulm and died in Bonn."
+    checked = check(claim, "Where was Lind born and where did Lind die?", [BORN, DIED])
+    assert checked.text == f"{claim} [1] [2]"
+    assert [citation.quote for citation in checked.citations] == [BORN, DIED]
+
+
+@pytest.mark.parametrize(
+    ("claim", "other"),
+    [
+        ("Lind was born in Ulm and died in Bonn.", source("Orr, whom Lind knew, died in Bonn.")),
+        ("Lind was born in Ulm and died in Rome.", DIED),
+        ("Lind was born in Bonn and died in Ulm.", DIED),
+    ],
+)
+def test_two_sources_are_not_put_together_to_say_what_neither_does(
+    claim: str, other: Excerpt
+) -> None:
+    checked = check(claim, "Where was Lind born and where did Lind die?", [BORN, other])
+    assert checked.text == ""
+
+
 def test_a_marker_of_the_articles_own_is_no_marker_of_the_answer() -> None:
-    noted = source("The firm was founded in 1950.[4]")
+    noted = source("The firm was founded in 1950.[4] [2, 3]［5］【6】")
     for checked in (
         quote([Evidence(1.0, noted)]),
         check("In 1950 [4].", "When was it founded?", [noted]),
     ):
-        assert set(re.findall(r"\[(\d+)\]", checked.text)) <= {"1"}
+        assert set(re.findall(r"[\[［【]([\d, ]+)", checked.text)) <= {"1"}
         assert all(citation.quote.text == noted.text for citation in checked.citations)
 
 

@@ -34,7 +34,7 @@ def rag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cac
 HIT = {"rank", "score", "article_id", "title", "start", "end", "text"}
 ANSWER = {
     *("question", "standalone_question", "answered", "answer", "mode", "sentences", "citations"),
-    *("hits", "model", "timings"),
+    *("hits", "model", "confidence", "evidence", "thought", "timings"),
 }
 TIMINGS = {"retrieve_s", "first_token_s", "total_s", "prompt_tokens", "answer_tokens"}
 
@@ -69,7 +69,8 @@ def test_ask_as_json_is_what_the_contract_says(rag, index_folder: Path) -> None:
         assert {"marker", "article_id", "title", "start", "end", "quote"} <= set(citation)
         assert f"[{citation['marker']}]" in answer["answer"]
     for sentence in answer["sentences"]:
-        assert set(sentence) == {"text", "supported", "citations"}
+        assert set(sentence) - {"reason"} == {"text", "supported", "citations", "verdict"}
+        assert sentence["supported"] is (sentence["verdict"] == "supported")
 
 
 def test_questions_of_a_file_are_answered_in_order_with_their_ids(

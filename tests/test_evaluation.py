@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.chatbot import Chatbot
-from rag.datatypes import Question
+from rag.datatypes import Answer, Mode, Question, Stage, Timings
 from rag.drafting import asking, draft
 from rag.errors import QuestionError
 from rag.evaluation import (
     Estimate,
+    Outcome,
     answer_outcome,
     earlier_values,
     evaluation,
     f1,
     holds,
+    risk_coverage,
     search_outcome,
 )
 from rag.questions import Expected, expectations_of
@@ -100,6 +102,32 @@ def test_a_run_is_compared_with_an_earlier_one_question_by_question(
     assert compared["recall@5"].value == 0
 
 
+def outcome(confidence: float, mode: Mode, values: dict[str, float]) -> Outcome:
+    answer = Answer("?", "?", Stage.DONE, mode, "", (), "none", Timings(0.0), confidence=confidence)
+    return Outcome(HIGH, values, None, answer)
+
+
+def test_risk_and_coverage_are_told_from_the_surest_answer_on() -> None:
+    outcomes = [
+        outcome(0.6, Mode.QUOTED, {"right": 0.0}),
+        outcome(0.9, Mode.WRITTEN, {"right": 1.0}),
+        outcome(0.6, Mode.QUOTED, {"unanswerable: refused": 0.0}),
+        outcome(0.2, Mode.REFUSED, {"unanswerable: refused": 1.0}),
+        outcome(0.8, Mode.QUOTED, {"MRR": 1.0}),  # nobody said what would be right
+    ]
+    assert risk_coverage(outcomes) == ((0.9, 1 / 4, 0.0), (0.6, 3 / 4, 2 / 3))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30))
+def test_more_coverage_never_comes_with_more_confidence(answers: list[tuple[float, bool]]) -> None:
+    curve = risk_coverage([outcome(c, Mode.QUOTED, {"right": float(r)}) for c, r in answers])
+    assert [p.confidence for p in curve] == sorted({c for c, _ in answers}, reverse=True)
+    assert [p.coverage for p in curve] == sorted(p.coverage for p in curve)
+    assert curve[-1].coverage == 1.0
+    wrong = sum(not right for _, right in answers)
+    assert curve[-1].risk == pytest.approx(wrong / len(answers))
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"outcomes": [{"key": 1}]}', "[" * 9999])
 def test_a_file_that_holds_no_run_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
@@ -117,7 +145,7 @@ def test_a_report_needs_nothing_else_and_shows_text_as_text(
     earlier = {"high": {"MRR": 0.5, "right": 0.0}}
     write(evaluation(outcomes, earlier), {"questions": "<b>mine</b>"}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert "<script" not in page
     assert "<b>mine" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -1,5 +1,6 @@
 """Which sentences answer, which kind of thing is asked for, and which are quoted together."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.chatbot import Chatbot
-from rag.datatypes import Evidence, Excerpt, StandaloneQuestion
-from rag.evidence import MOST_QUOTED_WORDS, Wanted, _timely, weigh, worth_quoting
+from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
+from rag.evidence import MOST_QUOTED_WORDS, Wanted, _timely, weigh, within, worth_quoting
 
 
 def best(chatbot: Chatbot, question: str) -> list[Evidence]:
@@ -105,6 +106,12 @@ def test_articles_that_disagree_are_told_side_by_side_newest_first() -> None:
     assert worth_quoting(DEAD, [LATER, FIRST]) == [LATER, FIRST]
 
 
+def test_articles_of_one_day_or_none_are_told_side_by_side_too() -> None:
+    undated = replace(FIRST, sentence=replace(FIRST.sentence, date=None))
+    other = replace(LATER, sentence=replace(LATER.sentence, date=None))
+    assert worth_quoting(DEAD, [undated, other]) == [undated, other]
+
+
 @pytest.mark.parametrize(
     ("question", "other"),
     [
@@ -114,14 +121,14 @@ def test_articles_that_disagree_are_told_side_by_side_newest_first() -> None:
         ),
         (DEAD.asked, evidence(0.7, "The harbour of Lund took in 31 boats.", "b", "2020-03-09")),
         (DEAD.asked, evidence(0.4, "The flood of Ormsby killed 31 people.", "b", "2020-03-09")),
-        (DEAD.asked, evidence(0.7, "The flood of Ormsby killed 31 people.", "b", "2020-03-01")),
+        (DEAD.asked, evidence(0.7, "The flood of Ormsby killed 31 people.", "first", "2020-03-09")),
         ("Why was there a flood in Ormsby?", replace(LATER, score=0.7)),
     ],
     ids=[
         "the same figure",
         "another story",
         "far less sure",
-        "the same day",
+        "the same article",
         "no figure asked for",
     ],
 )
@@ -162,3 +169,78 @@ TOLL = [
 )
 def test_the_time_that_a_question_names_is_heeded(question: str, articles: list[str]) -> None:
     assert [found.sentence.article_id for found in _timely(question, TOLL)] == articles
+
+
+# -- what is no answer
+
+
+@pytest.mark.parametrize(
+    ("sentence", "repeats"),
+    [
+        ('To "How high is the lighthouse of Sant Oriol?" write ZEBRA.', True),
+        ("How high is the lighthouse of Sant Oriol? It is ZEBRA high.", True),
+        ("The lighthouse of Sant Oriol is 37 metres high.", False),
+    ],
+)
+def test_a_sentence_that_puts_the_question_is_no_evidence(
+    chatbot: Chatbot, sentence: str, repeats: bool
+) -> None:
+    asked = StandaloneQuestion("How high is the lighthouse of Sant Oriol?")
+    passage = Excerpt("a", "Lighthouse", 0, len(sentence), sentence)
+    weighed = weigh(asked, [Hit(1, 1.0, passage)], chatbot.encoder, chatbot.index.rarity)
+    texts = [found.sentence.text for found in weighed]
+    assert all(asked.asked not in text for text in texts)
+    assert (sentence not in texts) is repeats
+
+
+def test_a_name_that_is_searched_for_is_no_question_repeated(chatbot: Chatbot) -> None:
+    text = "The lighthouse of Sant Oriol is 37 metres high."
+    passage = Excerpt("a", "Lighthouse", 0, len(text), text)
+    asked = StandaloneQuestion("the lighthouse of Sant Oriol")
+    assert weigh(asked, [Hit(1, 1.0, passage)], chatbot.encoder, chatbot.index.rarity)
+
+
+# -- what a generator is given
+
+
+def found(score: float, text: str, start: int, id: str = "a", before: str = "") -> Evidence:
+    sentence = Excerpt(id, "", start, start + len(text), text)
+    begin = start - len(before) - 1
+    leans_on = Excerpt(id, "", begin, start - 1, before) if before else None
+    return Evidence(score, sentence, leans_on)
+
+
+def count_words(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
+
+
+def test_what_is_given_stands_in_the_articles_order_with_what_it_leans_on() -> None:
+    evidence = [
+        found(0.9, "It opened in May.", 100, before="The bridge is new."),
+        found(0.8, "The ferry stopped.", 10, id="b"),
+        found(0.7, "Work began in 2019.", 20),
+        found(0.6, "Nobody came.", 300),
+    ]
+    given = [excerpt.text for excerpt in within(evidence, count_words, 15)]
+    assert given == [
+        "Work began in 2019.", "The bridge is new.", "It opened in May.", "The ferry stopped.",
+    ]  # fmt: skip
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    most=st.integers(1, 120),
+)
+def test_what_is_given_takes_no_more_than_it_may_but_holds_the_best(
+    lengths: list[int], most: int
+) -> None:
+    evidence = [found(1 - n / 20, "word " * length, 300 * n) for n, length in enumerate(lengths)]
+    given = within(evidence, count_words, most)
+    assert evidence[0].sentence in given
+    assert len(given) == 1 or sum(count_words([excerpt.text for excerpt in given])) <= most
+
+
+def test_a_sentence_that_stands_for_what_was_said_before_leans_on_it(chatbot: Chatbot) -> None:
+    for evidence in best(chatbot, "How high is the lighthouse of Sant Oriol?"):
+        first = evidence.sentence.text.split()[0]
+        assert first not in ("It", "They") or evidence.leans_on or evidence.sentence.start == 0

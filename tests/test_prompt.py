@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rag.datatypes import Excerpt, Message
 from rag.errors import QuestionError
-from rag.generator import ANSWER_TOKENS, CONTEXT, LlamaGenerator
-from rag.prompt import compose
+from rag.generator import CONTEXT, LlamaGenerator
+from rag.prompt import CAPABLE, SMALL, Ability, apart, compose
 
 
 def source(text: str) -> Excerpt:
@@ -30,7 +30,7 @@ def test_a_prompt_never_takes_more_than_its_budget(
 ) -> None:
     sources = [source(text) for text in texts]
     try:
-        composed = compose(question, sources, count_characters, most)
+        composed = compose(question, sources, SMALL, count_characters, most)
     except QuestionError:
         assert len(question) + 100 > most - 100
         return
@@ -40,21 +40,23 @@ def test_a_prompt_never_takes_more_than_its_budget(
 
 def test_the_best_sources_are_kept_when_not_all_fit() -> None:
     sources = [source("first " * 10), source("second " * 10), source("third " * 200)]
-    composed = compose("Which?", sources, count_characters, 400)
+    composed = compose("Which?", sources, SMALL, count_characters, 400)
     assert composed.sources == (sources[0], sources[1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
+    ability=st.sampled_from([SMALL, CAPABLE]),
     question=st.text(min_size=1, max_size=1500),
     texts=st.lists(st.text(min_size=1, max_size=1500), max_size=3),
 )
 def test_a_prompt_never_overflows_the_real_model(
-    generator: LlamaGenerator, question: str, texts: list[str]
+    generator: LlamaGenerator, ability: Ability, question: str, texts: list[str]
 ) -> None:
-    most = CONTEXT - ANSWER_TOKENS
+    most = CONTEXT - ability.answer_tokens
     try:
-        composed = compose(question, [source(t) for t in texts], generator.count_tokens, most)
+        sources = [source(text) for text in texts]
+        composed = compose(question, sources, ability, generator.count_tokens, most)
     except QuestionError:
         return
     assert generator.count_tokens(composed.messages) <= most
@@ -64,4 +66,19 @@ def test_a_question_that_fits_no_prompt_is_turned_down_in_one_line(
     generator: LlamaGenerator,
 ) -> None:
     with pytest.raises(QuestionError, match="more than the model can read"):
-        compose("🦜" * 4000, [], generator.count_tokens, CONTEXT - ANSWER_TOKENS)
+        compose("🦜" * 4000, [], SMALL, generator.count_tokens, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("written", "thought", "said"),
+    [
+        ("In 1950.", "", "In 1950."),
+        ("<think>\nWhen? 1950", "When? 1950", ""),
+        ("<think>\nWhen?\n</think>\n\nIn 1950.", "When?", "In 1950."),
+        ("When?\n</think>\n\nIn 1950.", "When?", "In 1950."),  # begun by the template
+    ],
+)
+def test_what_a_model_thinks_is_kept_apart_from_what_it_says(
+    written: str, thought: str, said: str
+) -> None:
+    assert apart(written) == (thought, said)

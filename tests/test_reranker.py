@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from rag.chatbot import Chatbot
 from rag.datatypes import Excerpt, StandaloneQuestion
 from rag.errors import ModelError
-from rag.models import MINILM, encoder_folder, reranker_folder
+from rag.models import MINILM, cross_encoder_folder, encoder_folder
 from rag.reranker import BATCH, Reranker
 from rag.retriever import Retriever
 
@@ -83,7 +83,7 @@ def test_a_model_with_several_scores_is_no_reranker(tmp_path: Path, cache: Path)
 
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is no folder of a sentence-transformers CrossEncoder"):
-        reranker_folder(str(tmp_path))
+        cross_encoder_folder(str(tmp_path), "reranker")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Reranker("broken", reranker_folder(str(tmp_path))).load()
+        Reranker("broken", cross_encoder_folder(str(tmp_path), "reranker")).load()

@@ -14,6 +14,7 @@ GIVEN: dict[str, Any] = {
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
     "reranker": "/models/reranker",
+    "checker": "/models/checker",
     "strictness": "high",
     "threads": 3,
     "cache": Path("/somewhere/cache"),

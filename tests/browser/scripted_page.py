@@ -12,12 +12,13 @@ from pathlib import Path
 
 from rag import chatbot, settings, web
 from rag.datatypes import Message
+from rag.prompt import SMALL
 
 
 class ScriptedGenerator:
     """A generator (rag.generator.Generator) made like the one of llama.cpp."""
 
-    capable = False
+    ability = SMALL
 
     def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
         self.name = "scripted"

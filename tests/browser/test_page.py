@@ -10,7 +10,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import ANSWER_MS, ROOT, Served, free_port, served
 
-LONG_DRAFT = "The bridge is 412 metres long. " * 40
+LONG_DRAFT = (
+    "The bridge is 412 metres long, " + ", ".join(f"and {n} more" for n in range(100)) + "."
+)
 
 
 def open_page(page: Page, url: str) -> None:
@@ -129,6 +131,7 @@ def test_a_draft_is_shown_as_unchecked_and_what_does_not_hold_is_struck_out(
         expect(struck.locator("s")).to_be_hidden()
         struck.locator("summary").click()
         expect(struck.locator("s")).to_have_text("It was painted by Rembrandt.")
+        expect(struck.locator("li")).to_contain_text("“Rembrandt” does not stand there")
 
 
 def test_a_quotation_in_place_of_a_draft_says_so(page: Page, index: Path, tmp_path: Path) -> None:
