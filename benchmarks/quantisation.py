@@ -14,7 +14,6 @@ import llama_cpp
 from common import indexed, rows, sample, table
 
 from rag import prompt
-from rag.chatbot import HITS
 from rag.datatypes import StandaloneQuestion
 from rag.encoder import Encoder
 from rag.evaluation import holds
@@ -23,7 +22,7 @@ from rag.generator import CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
 from rag.models import encoder_folder, generator_file
 from rag.prompt import SMALL
-from rag.retriever import Retriever
+from rag.retriever import HITS, Retriever
 from rag.settings import load
 
 KINDS = {

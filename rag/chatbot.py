@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 
-from rag import citations, conversation, prompt
+from rag import citations, conversation, prompt, threshold
 from rag.checker import Checker
 from rag.conversation import Talk
 from rag.datatypes import (
@@ -31,11 +31,8 @@ from rag.language import quoted, sentences, terms, words
 from rag.models import cross_encoder_folder, encoder_folder, generator_file
 from rag.questions import sound
 from rag.reranker import Reranker
-from rag.retriever import Retriever
+from rag.retriever import HITS, Retriever
 from rag.settings import Settings
-
-HITS = 8
-"""Passages retrieved for an answer and shown beside it."""
 
 # How these were chosen stands in docs/measurements.md.
 
@@ -157,7 +154,8 @@ class Chatbot:
             timings=Timings(retrieve_s=time.perf_counter() - began),
         )
         yield answer
-        if answer.confidence < self._strictness.least_score:
+        normal = threshold.least_score(retriever.index.folder, self.encoder.id)
+        if answer.confidence < self._strictness.least_score(normal):
             yield _done(replace(answer, text=_refusal(standalone, hits)), began)
             return
         composed = self._composed(standalone, evidence)

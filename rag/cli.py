@@ -91,6 +91,7 @@ def index_command(
 ) -> None:
     """Bring the index in line with its sources (without SOURCE: those it knows, else seeds/)."""
     from rag import indexing
+    from rag.calibration import calibrate
 
     settings = load(index=index)
     if sum([rebuild, bool(remove), dry_run, watch]) > 1 or (remove and sources):
@@ -111,6 +112,7 @@ def index_command(
             summary = indexing.sync(
                 settings.index, encoder, named, rebuild=rebuild, progress=Bar(bar)
             )
+            calibrate(settings.index, encoder, Bar(bar))
         show_summary(summary, settings.index, as_json)
 
     bring_in_line(sources or [])
@@ -410,11 +412,13 @@ def chat(
 @app.command()
 def info(index: Index = None, as_json: AsJson = False) -> None:
     """What the index holds and which models are in use."""
+    from rag import threshold
     from rag.index import PassageIndex
 
     settings = load(index=index)
     with PassageIndex.open(settings.index) as opened:
         contents, commit = opened.contents(), opened.commit
+        normal = threshold.least_score(settings.index, commit.encoder)
     about = {
         "index": str(settings.index),
         "articles": contents.articles,
@@ -426,6 +430,7 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
         "dimensions": commit.dimensions,
         "vectors": commit.family,
         "recall": commit.recall,
+        "refused_below": round(settings.strictness.least_score(normal), 3),
         "generator": settings.generator,
     }
     if as_json:
@@ -433,7 +438,7 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
         return
     for name, value in about.items():
         if name != "sources":
-            print(f"{name:<10} {value}")
+            print(f"{name:<13} {value}")
     for source in contents.sources:
         print(
             f"source     {source.path}: {source.articles} articles in {source.files} files,"

@@ -104,7 +104,7 @@ def last(folder: Path) -> Commit:
             remedy="Name another one with --index or RAG_INDEX.",
         ) from error
     commit = _parsed(folder, written)
-    if _rendered(commit) != written:
+    if sealed("commit", commit) != written:
         raise _damaged(folder)
     return commit
 
@@ -136,23 +136,28 @@ def _damaged(folder: Path) -> IndexDamaged:
     )
 
 
-def _rendered(commit: Commit) -> bytes:
-    """The commit as it is written: with its own hash, so that no byte of it can change unseen."""
-    held = commit.model_dump(mode="json")
+def sealed(name: str, model: BaseModel) -> bytes:
+    """A record as it is written: with its own hash, so that no byte of it can change unseen."""
+    held = model.model_dump(mode="json")
     check = hashlib.sha256(json.dumps(held).encode()).hexdigest()
-    return json.dumps({"sha256": check, "commit": held}, indent=1).encode() + b"\n"
+    return json.dumps({"sha256": check, name: held}, indent=1).encode() + b"\n"
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Have `file` hold `content` in one step: whatever happens, it holds all of it or is as it was."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    with unfinished.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    sync_folder(file.parent)
+    unfinished.replace(file)
+    sync_folder(file.parent)
 
 
 def publish(folder: Path, commit: Commit) -> None:
     """Make `commit`, whose files are in place, the last one; then drop what no commit needs."""
-    unfinished = folder / f"{_CURRENT}.unfinished"
-    with unfinished.open("wb") as file:
-        file.write(_rendered(commit))
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(folder)
-    unfinished.replace(folder / _CURRENT)
-    sync_folder(folder)
+    replace_file(folder / _CURRENT, sealed("commit", commit))
     clear(folder)
 
 

@@ -212,10 +212,10 @@ class Strictness(StrEnum):
     NORMAL = "normal"
     HIGH = "high"
 
-    @property
-    def least_score(self) -> float:
-        """Of the best sentence, below which the question is refused."""
-        return {"low": 0.25, "normal": 0.5, "high": 0.65}[self.value]
+    def least_score(self, normal: float) -> float:
+        """Of the best sentence, below which the question is refused; `normal` is the index's own."""
+        odds = normal / (1 - normal) * {"low": 1 / 3, "normal": 1.0, "high": 2.0}[self.value]
+        return odds / (1 + odds)
 
 
 class Stage(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rag import commits
+from rag import commits, threshold
 from rag.change import newest_database, publish, reader
 from rag.checks import row_problems
 from rag.commits import Commit
@@ -52,6 +52,11 @@ def examine(folder: Path, encoder: Encoder, progress: Progress) -> Findings:
     problems += _problems(folder, commit)
     if problems:
         return _mended(folder, problems, encoder, progress)
+    calibration = folder / threshold.FILE
+    if calibration.exists() and not threshold.read(folder, commit.encoder):
+        calibration.unlink()
+        verdict = "Mended: it was taken away; the next `rag index` makes it again."
+        return Findings((f"{calibration.name} is damaged",), verdict, sound=True)
     return Findings((), f"All is well with {database.parent}.", sound=True)
 
 

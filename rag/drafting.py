@@ -7,12 +7,17 @@ euros?"). Exchanged for another article's name, what the question is about is to
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+
+import numpy as np
 
 from rag.datatypes import Article, Question
 from rag.index import PassageIndex
-from rag.language import LEANING, sentences, terms, words
+from rag.language import LEANING, STOP_WORDS, sentences, terms, words
 from rag.questions import Expected
+
+SEED = 7
+"""The same articles give the same questions."""
 
 LONGEST, LEAST_TERMS = 200, 5
 """Characters, and words that carry meaning, of a sentence that makes a question."""
@@ -40,6 +45,7 @@ class Drafted:
 
     question: str
     answer: str
+    asks: str
 
 
 def asking(sentence: str) -> Drafted | None:
@@ -51,7 +57,7 @@ def asking(sentence: str) -> Drafted | None:
         found = kind.search(sentence)
         if found:
             question = f"{sentence[: found.start()]}{asked}{sentence[found.end() :]}"
-            return Drafted(f"{question.rstrip(' .!;:')}?", found["answer"])
+            return Drafted(f"{question.rstrip(' .!;:')}?", found["answer"], asked)
     return None
 
 
@@ -69,6 +75,21 @@ def draft(index: PassageIndex, most: int) -> Iterator[Expected]:
         if elsewhere is not None and left:
             yield Expected(Question(elsewhere), unanswerable=True)
             left -= 1
+
+
+def recalled(index: PassageIndex, most: int) -> Iterator[Expected]:
+    """Up to `most` questions in half of a sentence's words, as they come to who recalls only those.
+
+    A user's questions are about as near to the sentences that answer them.
+    """
+    drawn = np.random.default_rng(SEED)
+    for article, sentence in islice(_drafted(index, most), most):
+        found = asking(sentence)
+        if found:
+            told = [word for word in words(found.question) if word not in STOP_WORDS]
+            places = sorted(drawn.choice(len(told), (len(told) + 1) // 2, replace=False))
+            question = f"{found.asks} {' '.join(told[place] for place in places)}?"
+            yield Expected(Question(question), (found.answer,), {article.id: 1})
 
 
 def _drafted(index: PassageIndex, most: int) -> Iterator[tuple[Article, str]]:

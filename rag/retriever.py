@@ -19,6 +19,9 @@ from rag.reranker import Reranker
 Scores = dict[int, float]
 """Passage numbers → scores; higher is better."""
 
+HITS = 8
+"""Passages that an answer is looked for in, and that are shown beside it."""
+
 CANDIDATES = 400
 """Passages that each of the two searches contributes, at the least."""
 

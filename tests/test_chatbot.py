@@ -14,6 +14,7 @@ from rag.generator import Pieces
 from rag.index import PassageIndex
 from rag.prompt import CAPABLE, SMALL
 from rag.questions import MOST_CHARACTERS
+from rag.threshold import BUILT_IN
 
 
 class Scripted:
@@ -244,7 +245,7 @@ def test_how_much_of_what_was_found_the_generator_read_is_counted(chatbot: Chatb
 def test_the_surest_sentence_says_how_sure_an_answer_is(chatbot: Chatbot) -> None:
     sure = last(chatbot, QUESTION).confidence
     unsure = last(chatbot, "Who won the chess game in Reykjavik?").confidence
-    assert 0 <= unsure < Strictness.NORMAL.least_score <= sure <= 1
+    assert 0 <= unsure < BUILT_IN <= sure <= 1
 
 
 def test_closing_the_answer_stops_the_generator(chatbot: Chatbot) -> None:
