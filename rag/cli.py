@@ -441,7 +441,7 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
             print(f"{name:<13} {value}")
     for source in contents.sources:
         print(
-            f"source     {source.path}: {source.articles} articles in {source.files} files,"
+            f"source        {source.path}: {source.articles} articles in {source.files} files,"
             f" {source.bytes:,} bytes"
         )
 
