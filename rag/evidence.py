@@ -43,8 +43,8 @@ _NOTHING = -18.8
 _SOFTENED = 0.6
 """Of the weights, which were fitted to put sentences in order, as a measure of certainty."""
 
-ABOUT_AS_GOOD = 0.1
-"""Distance in score up to which the second best sentence is worth quoting with the best."""
+ABOUT_AS_GOOD = 0.4
+"""Of the best sentence's odds, from which on the second best is worth quoting with it."""
 
 MOST_QUOTED_WORDS = 60
 """Of two quotations together."""
@@ -190,10 +190,14 @@ def worth_quoting(question: StandaloneQuestion, evidence: Sequence[Evidence]) ->
         return sorted([best, against], key=lambda found: found.sentence.date or "", reverse=True)
     said = words(best.sentence.text)
     other = next((found for found in others if words(found.sentence.text) != said), None)
-    if other is None or other.score < best.score - ABOUT_AS_GOOD:
+    if other is None or _odds(other.score) < ABOUT_AS_GOOD * _odds(best.score):
         return [best]
     length = len(said) + len(words(other.sentence.text))
     return [best, other] if length <= MOST_QUOTED_WORDS else [best]
+
+
+def _odds(score: float) -> float:
+    return score / max(1e-9, 1 - score)
 
 
 def _opposed(question: str, best: Evidence, other: Evidence) -> bool:
