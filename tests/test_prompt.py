@@ -82,3 +82,16 @@ def test_what_a_model_thinks_is_kept_apart_from_what_it_says(
     written: str, thought: str, said: str
 ) -> None:
     assert apart(written) == (thought, said)
+
+
+def test_a_capable_generator_reads_each_articles_facts_under_its_number_title_and_date() -> None:
+    facts = [
+        Excerpt("a", "The bridge", 0, 11, "It is long."),
+        Excerpt("a", "The bridge", 12, 24, "It opened\n."),
+        Excerpt("b", "The\nferry", 0, 9, "It sinks.", date="2019-04-15"),
+    ]
+    (message,) = compose("Which?", facts, CAPABLE, count_characters, 2000).messages
+    assert message["content"].endswith(
+        "Facts:\n1. The bridge\n- It is long.\n- It opened .\n2. The ferry (2019-04-15)\n- It sinks."
+        "\n\nQuestion: Which?"
+    )
