@@ -39,6 +39,11 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2 --leave-out 3
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2
 	$(BIN)/python benchmarks/answers.py $(DATA)/clapnq
+	$(BIN)/rag eval benchmarks/outside.jsonl --answers
+	$(BIN)/python benchmarks/planted.py orders $(DATA)/squad2 $(DATA)/prompt_injection
+	$(BIN)/python benchmarks/planted.py poison $(DATA)/poisonedrag
+	$(BIN)/python benchmarks/decoding.py $(DATA)/squad2
+	$(BIN)/python benchmarks/overflow.py
 	$(BIN)/python benchmarks/checking.py $(DATA)/begin/claims.jsonl
 	$(BIN)/python benchmarks/retrieval.py $(DATA)/scifact $(DATA)/squad2 $(DATA)/clapnq $(DATA)/mtrag
 	$(BIN)/python benchmarks/passages.py $(DATA)/clapnq $(DATA)/mtrag

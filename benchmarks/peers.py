@@ -1,0 +1,173 @@
+"""Footnote beside LlamaIndex: `python benchmarks/peers.py SET [QUESTIONS] [--context N] [--save FILE]`.
+
+Needs the extra: `pip install -e '.[peers]'`. Asks both a fixed sample of a set's questions (100), one
+after the other in one process, with the same articles, encoder and generator (the same file). Every third
+title is left out of both indexes; a third of the questions are on those. An answer that holds one of the
+expected strings is right, whatever else it says. --save keeps every answer, as JSON Lines.
+
+LlamaIndex is what its documentation starts with, `VectorStoreIndex.from_documents(documents)` and
+`index.as_query_engine()`, and the documented way to models of one's own:
+
+- A Document is an article, with its title as metadata. By default, sentences are packed to chunks of 1024
+  tokens, 200 of them shared; the encoder takes in a chunk's first 256; the answer is written from the two
+  nearest chunks, and refined with what of them did not fit into the first prompt.
+- `Settings.embed_model` is a HuggingFaceEmbedding of the folder, `Settings.llm` a LlamaCPP of the file.
+  Its prompts go through the chat template that the file holds (ChatML), and `Settings.tokenizer` is the
+  file's own, as LlamaCPP's page asks for.
+- `context_window` is Footnote's 2048; --context 3900 is LlamaCPP's default, and spares most answers being
+  refined. Temperature 0.1 and 256 new tokens are its defaults; the seed is fixed.
+- Both generators have all cores but one. llama-cpp-python by itself takes all of them to read a prompt,
+  which is faster where nothing else runs, and far slower where something does, and half of them to write.
+
+LlamaIndex refuses in words only: an answer is a refusal when it is empty, or says one of REFUSALS and is
+not right all the same. Nothing is downloaded: the sentence splitter's data comes with LlamaIndex.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from answers import share, without
+from common import SEED, Row, index_of, rows, sample, table
+
+from rag.chatbot import Chatbot
+from rag.datatypes import Mode
+from rag.evaluation import holds
+from rag.generator import CONTEXT, fast_copy
+from rag.models import encoder_folder, generator_file
+from rag.settings import Settings, load
+
+LEFT_OUT = 3
+
+REFUSALS = (
+    "empty response|don't know|do not know|not sure|i'm sorry|i am sorry|cannot answer|can't answer"
+    "|cannot be determined|unable to|no information|not enough information|not in the context"
+    "|not mention|not provide|not specif|not state|not contain"
+    "|n't mention|n't provide|n't specif|n't state|n't contain"
+).split("|")
+"""What an answer says that is none; lower case, straight apostrophes."""
+
+Ask = Callable[[Row], tuple[str, bool]]
+"""A question's row → the answer's text, and whether it is a refusal."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    row: Row
+    text: str
+    refused: bool
+    seconds: float
+
+    @classmethod
+    def of(cls, ask: Ask, row: Row) -> "Reply":
+        began = time.perf_counter()
+        return cls(row, *ask(row), time.perf_counter() - began)
+
+    @property
+    def right(self) -> bool:
+        return not self.refused and holds(self.text, self.row["answers"])
+
+
+def main(data: Path, most: int, context: int, save: Path | None) -> None:
+    every = [row for row in rows(data / "questions.jsonl") if row.get("answers")]
+    articles, questions = without(data, every, LEFT_OUT)
+    yes = sample([row for row in questions if not row["unanswerable"]], most - most // 3)
+    no = sample([row for row in questions if row["unanswerable"]], most // 3)
+    settings = load(index=index_of(articles), threads=max(1, (os.cpu_count() or 1) - 1))
+    ours, theirs = footnote(settings), llamaindex(settings, articles, context)
+    pairs = [(Reply.of(ours, row), Reply.of(theirs, row)) for row in [*yes, *no]]
+    systems = dict(zip(["Footnote", "LlamaIndex"], zip(*pairs, strict=True), strict=True))
+    print(table(["answered by", *HEAD], [[name, *scores(of)] for name, of in systems.items()]))
+    right = [sum(r.right for r in of if not r.row["unanswerable"]) for of in systems.values()]
+    ratio = f"{right[0] / right[1]:.2f}" if right[1] else "LlamaIndex has none"
+    print(f"\nShare right, Footnote's to LlamaIndex's: {ratio}.")
+    if save:
+        kept = [{"system": name, **vars(r)} for name, of in systems.items() for r in of]
+        save.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+
+def footnote(settings: Settings) -> Ask:
+    chatbot = Chatbot.open(settings)
+    chatbot.load()
+
+    def ask(row: Row) -> tuple[str, bool]:
+        *_, answer = chatbot.ask(row["question"])
+        return answer.text, answer.mode is Mode.REFUSED
+
+    return ask
+
+
+def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
+    from llama_cpp import Llama
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+    from llama_index import core
+    from llama_index.embeddings.huggingface import HuggingFaceEmbedding
+    from llama_index.llms.llama_cpp import LlamaCPP
+
+    cache, name = settings.cache, settings.generator
+    file = str(fast_copy(name, generator_file(name, cache), cache))
+    vocabulary = Llama(file, vocab_only=True, verbose=False)
+    source = vocabulary.metadata["tokenizer.chat_template"]
+    template = Jinja2ChatFormatter(source, eos_token="", bos_token="")
+
+    def prompt(*turns: tuple[str, str]) -> str:
+        return template(messages=[{"role": role, "content": text} for role, text in turns]).prompt
+
+    core.Settings.tokenizer = lambda text: vocabulary.tokenize(text.encode(), add_bos=False)
+    core.Settings.embed_model = HuggingFaceEmbedding(str(encoder_folder(settings.encoder, cache)))
+    core.Settings.llm = LlamaCPP(
+        model_path=file,
+        context_window=context,
+        generate_kwargs={"seed": SEED},
+        model_kwargs={"n_threads": settings.threads, "n_threads_batch": settings.threads},
+        messages_to_prompt=lambda messages: prompt(*((m.role.value, m.content) for m in messages)),
+        completion_to_prompt=lambda text: prompt(("user", text)),
+        verbose=False,
+    )
+    documents = [
+        core.Document(text=row["text"], metadata={"title": row.get("title") or row["id"]})
+        for row in rows(articles)
+    ]
+    engine = core.VectorStoreIndex.from_documents(documents).as_query_engine()
+
+    def ask(row: Row) -> tuple[str, bool]:
+        text = str(engine.query(row["question"])).strip()
+        plain = text.lower().replace("’", "'")
+        refuses = not plain or any(phrase in plain for phrase in REFUSALS)
+        return text, refuses and not holds(text, row["answers"])
+
+    return ask
+
+
+HEAD = "right|wrong|refused|left out: refused|words, median|words, 95 %|seconds, median".split("|")
+
+
+def scores(replies: Sequence[Reply]) -> list[str]:
+    yes = [r for r in replies if not r.row["unanswerable"]]
+    no = [r for r in replies if r.row["unanswerable"]]
+    right, refused = sum(r.right for r in yes), sum(r.refused for r in yes)
+    words = sorted(len(r.text.split()) for r in yes if not r.refused) or [0]
+    return [
+        share(right, len(yes)),
+        share(len(yes) - right - refused, len(yes)),
+        share(refused, len(yes)),
+        share(sum(r.refused for r in no), len(no)),
+        str(median(words)),
+        str(words[int(0.95 * (len(words) - 1))]),
+        f"{median(r.seconds for r in replies):.2f}",
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("questions", type=int, nargs="?", default=100)
+    parser.add_argument("--context", type=int, default=CONTEXT)
+    parser.add_argument("--save", type=Path)
+    arguments = parser.parse_args()
+    main(arguments.data, arguments.questions, arguments.context, arguments.save)
