@@ -62,6 +62,7 @@ _CLAUSE = re.compile(
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|[,;:$€£¥%]")
 _FIXED = re.compile(r"\b[A-Z][^\W\d_]*|\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
+_NAME = re.compile(r"[A-Z][^\W\d_]*(?:[ -][A-Z][^\W\d_]*)*")
 _MARKER = re.compile(r"\[(\d+)\]")
 _JOINT = re.compile(r"(?:;|,? (?:and|but|while)\b)\s*", re.IGNORECASE)
 _LIKE_MARKER = re.compile(r"[\[［【〔](\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)[\]］】〕]")
@@ -174,12 +175,13 @@ def judge(
 def _begins_alike(claim: str, text: str) -> bool:
     """Whether both begin by naming the same: what two sources say is then said of one."""
     named, told = _first_name(claim), _first_name(text)
-    return named is not None and named == told
+    return bool(named) and named == told
 
 
-def _first_name(text: str) -> str | None:
-    names = (name.lower() for name in _FIXED.findall(text))
-    return next((name for name in names if name not in STOP_WORDS), None)
+def _first_name(text: str) -> list[str]:
+    """The words of the first name in a text, all of them: "President Lind" is not "President Orr"."""
+    names = ([w for w in words(name) if w not in STOP_WORDS] for name in _NAME.findall(text))
+    return next(filter(None, names), [])
 
 
 def _judged(claim: str, question: str, sources: Sequence[Excerpt], ask: Ask | None) -> Judgement:

@@ -256,6 +256,14 @@ def test_two_sources_are_not_put_together_to_say_what_neither_does(
     assert checked.text == ""
 
 
+def test_two_of_one_title_are_two() -> None:
+    born = source("President Lind was born in Ulm.", id="born")
+    died = source("President Orr died in Bonn.", id="died")
+    claim = "President Lind was born in Ulm and died in Bonn."
+    asked = "Where was the president born and where did he die?"
+    assert check(claim, asked, [born, died]).text == ""
+
+
 def test_a_marker_of_the_articles_own_is_no_marker_of_the_answer() -> None:
     noted = source("The firm was founded in 1950.[4] [2, 3]［5］【6】")
     for checked in (
