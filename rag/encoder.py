@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -81,8 +80,6 @@ class Encoder:
         self.name = name
         self._folder = folder
         self._cache = cache
-        self._loading = Lock()
-        self._loaded: SentenceTransformer | None = None
 
     @property
     def id(self) -> EncoderId:
@@ -100,14 +97,8 @@ class Encoder:
                 remedy="Set RAG_ENCODER to another one, or leave it out.",
             ) from error
 
-    @property
+    @cached_property
     def _model(self) -> "SentenceTransformer":
-        with self._loading:  # the first to come loads it, on whatever thread
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
-
-    def _load(self) -> "SentenceTransformer":
         # The folder is complete; without this, the libraries ask the hub about it all the same.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         # oneDNN keeps what it has made ready for each of 1,024 shapes, which is one batch's or none's.

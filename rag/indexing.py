@@ -398,9 +398,7 @@ def _read_and_encode(
     change: IndexChange, encoder: Encoder, plan: Plan, progress: Progress
 ) -> tuple[int, float]:
     """Passages encoded, and the seconds that took. What is read is encoded while more is read."""
-    with ReaderProcess() as reader, ThreadPoolExecutor(2, "reading") as pool:
-        if any(source.read for source in plan.sources):
-            pool.submit(encoder.load)  # takes seconds; where it fails, so does its first use
+    with ReaderProcess() as reader, ThreadPoolExecutor(1, "reading") as pool:
         taking = Taking(change, encoder, reader, progress)
         reading = pool.submit(taking.take_in, plan)
         try:
