@@ -33,14 +33,17 @@ ABOUT_AS_GOOD = 0.01
 
 
 def calibrate(folder: Path, encoder: Encoder, progress: Progress) -> None:
-    """Calibrate the index in `folder`, unless that was done when it was half to twice as large.
+    """Calibrate the index in `folder`, unless that was done when it was about as it is now.
+
+    That is: of the same sources, and half to twice as large.
 
     Raises IndexUnusable and ModelError.
     """
     with PassageIndex.open(folder, encoder=encoder.id) as index:
         done = threshold.read(folder, encoder.id)
-        if done and done.passages / 2 <= index.passage_count <= done.passages * 2:
+        if done and _about_as_it_was(index, done):
             return
+        threshold.forget(folder)
         asked = list(recalled(index, QUESTIONS))
         if len(asked) < LEAST_QUESTIONS:
             return
@@ -53,11 +56,17 @@ def calibrate(folder: Path, encoder: Encoder, progress: Progress) -> None:
         held, left_out = zip(*scores, strict=True)
         found = Calibration(
             encoder=encoder.id,
+            sources=index.commit.sources,
             passages=index.passage_count,
             questions=len(asked),
             least_score=_with_reserve(_telling_apart(held, left_out), len(asked)),
         )
     threshold.write(folder, found)
+
+
+def _about_as_it_was(index: PassageIndex, done: Calibration) -> bool:
+    as_large = done.passages / 2 <= index.passage_count <= done.passages * 2
+    return as_large and done.sources == index.commit.sources
 
 
 def _scores(retriever: Retriever, expected: Expected) -> tuple[float, float]:

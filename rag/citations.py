@@ -106,7 +106,12 @@ def check(draft: str, question: str, sources: Sequence[Excerpt], ask: Ask | None
         claim = _unframed(plain[start:end])
         if claim not in judged:
             judged[claim] = judge(claim, question, sources, ask)
-    return _assemble([_said(claim, *judgement) for claim, judgement in judged.items()])
+    return _assemble(
+        [
+            _Said(Sentence(claim, found.verdict, reason=found.reason), found.sources)
+            for claim, found in judged.items()
+        ]
+    )
 
 
 def quote(evidence: Sequence[Evidence]) -> Checked:
@@ -126,10 +131,6 @@ class _Said(NamedTuple):
 
     sentence: Sentence
     sources: tuple[Excerpt, ...] = ()
-
-
-def _said(text: str, verdict: Verdict, sources: tuple[Excerpt, ...], reason: str) -> _Said:
-    return _Said(Sentence(text, verdict, reason=reason), sources)
 
 
 def _quotations(sentences: Sequence[Excerpt]) -> list[_Said]:

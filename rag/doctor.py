@@ -54,7 +54,7 @@ def examine(folder: Path, encoder: Encoder, progress: Progress) -> Findings:
         return _mended(folder, problems, encoder, progress)
     calibration = folder / threshold.FILE
     if calibration.exists() and not threshold.read(folder, commit.encoder):
-        calibration.unlink()
+        threshold.forget(folder)
         verdict = "Mended: it was taken away; the next `rag index` makes it again."
         return Findings((f"{calibration.name} is damaged",), verdict, sound=True)
     return Findings((), f"All is well with {database.parent}.", sound=True)

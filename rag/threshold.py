@@ -20,11 +20,12 @@ BUILT_IN = 0.5
 
 
 class Calibration(BaseModel):
-    """What came of questions drafted from the articles, when the index held so many passages."""
+    """What came of questions drafted from the articles of these sources, so many passages then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: EncoderId
+    sources: tuple[str, ...]
     passages: int
     questions: int
     least_score: float = Field(ge=0, le=1)
@@ -38,6 +39,10 @@ def read(folder: Path, encoder: EncoderId) -> Calibration | None:
         if found.encoder == encoder and sealed("calibration", found) == written:
             return found
     return None
+
+
+def forget(folder: Path) -> None:
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def write(folder: Path, calibration: Calibration) -> None:

@@ -1,5 +1,6 @@
 """How sure an answer must be over an index: found out, kept, heeded, and done without."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ from rag.threshold import BUILT_IN, FILE, Calibration
 if TYPE_CHECKING:
     from conftest import Quiet
 
-FOUND = Calibration(encoder=EncoderId("e", "f"), passages=9, questions=20, least_score=0.61)
+FOUND = Calibration(
+    encoder=EncoderId("e", "f"), sources=(), passages=9, questions=20, least_score=0.61
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,18 @@ def test_it_is_not_done_again_while_the_index_is_about_as_large(
     before = (calibrated / FILE).stat().st_mtime_ns
     calibrate(calibrated, encoder, quiet)
     assert (calibrated / FILE).stat().st_mtime_ns == before
+
+
+def test_the_sample_articles_threshold_does_not_outlive_them(
+    calibrated: Path, tmp_path: Path, encoder: Encoder, quiet: "Quiet"
+) -> None:
+    folder = shutil.copytree(calibrated, tmp_path / "index")
+    (tmp_path / "one.txt").write_text(
+        "The tower of Sant Oriol is 37 metres high, it is said. " * 400
+    )
+    sync(folder, encoder, [tmp_path / "one.txt"], rebuild=False, progress=quiet)
+    calibrate(folder, encoder, quiet)
+    assert threshold.least_score(folder, encoder.id) == BUILT_IN
 
 
 def test_too_few_articles_say_nothing(tmp_path: Path, encoder: Encoder, quiet: "Quiet") -> None:
