@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from rag.cli import app
-from rag.settings import Settings
+from rag.settings import Settings, table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +28,7 @@ def test_requirements_agree_with_pyproject() -> None:
 
 
 def test_the_readmes_table_of_settings_is_the_codes() -> None:
+    assert table() in README
     assert generate().readme() == README
 
 
@@ -37,7 +38,7 @@ def test_every_command_stands_in_the_readme(command: str) -> None:
 
 
 def remedies() -> list[str]:
-    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "rag").glob("*.py"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "rag").rglob("*.py"))
     return re.findall(r'remedy=(f?"[^"]*"(?:\s*f?"[^"]*")*)', code)
 
 
