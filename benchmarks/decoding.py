@@ -22,7 +22,7 @@ from rag.chatbot import Chatbot
 from rag.citations import check
 from rag.datatypes import Prompt, StandaloneQuestion
 from rag.evaluation import holds
-from rag.evidence import weigh, within
+from rag.evidence import weigh
 from rag.generator import CONTEXT, LlamaGenerator, fast_copy
 from rag.language import STOP_WORDS
 from rag.models import SMOLLM2, generator_file
@@ -73,7 +73,7 @@ def evidence(chatbot: Chatbot, generator: LlamaGenerator, asked: str) -> Prompt:
     question = StandaloneQuestion(asked)
     _, hits = chatbot.search(asked, (), HITS)
     found = weigh(question, hits, chatbot.encoder, chatbot.index.rarity)
-    sources = within(found, chatbot.encoder.count_tokens, SMALL.evidence_tokens)
+    sources = SMALL.chosen(found, chatbot.encoder.count_tokens)
     return prompt.compose(asked, sources, SMALL, generator.count_tokens, CONTEXT - 96)
 
 

@@ -17,7 +17,7 @@ from rag import prompt
 from rag.datatypes import StandaloneQuestion
 from rag.encoder import Encoder
 from rag.evaluation import holds
-from rag.evidence import weigh, within
+from rag.evidence import weigh
 from rag.generator import CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
 from rag.models import encoder_folder, generator_file
@@ -60,7 +60,7 @@ def measured(
         hits = retriever.retrieve(question, HITS)
         evidence = weigh(question, hits, retriever.encoder, retriever.index.rarity)
         counted = retriever.encoder.count_tokens
-        sources = within(evidence, counted, SMALL.evidence_tokens)
+        sources = SMALL.chosen(evidence, counted)
         for kind, generator in generators.items():
             most = CONTEXT - SMALL.answer_tokens
             composed = prompt.compose(row["question"], sources, SMALL, generator.count_tokens, most)

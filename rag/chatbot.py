@@ -4,9 +4,9 @@ import collections.abc as abc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from rag import citations, conversation, prompt, threshold
+from rag import certainty, citations, conversation, prompt, threshold
 from rag.checker import Checker
 from rag.conversation import Talk
 from rag.datatypes import (
@@ -17,6 +17,7 @@ from rag.datatypes import (
     Message,
     Mode,
     Prompt,
+    ShortAnswer,
     Stage,
     StandaloneQuestion,
     Strictness,
@@ -24,17 +25,20 @@ from rag.datatypes import (
 )
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable
-from rag.evidence import weigh, within, worth_quoting
+from rag.evidence import opposed, weigh, worth_quoting
 from rag.generator import CONTEXT, Generator, LlamaGenerator
 from rag.index import PassageIndex
 from rag.language import quoted, sentences, terms, words
-from rag.models import cross_encoder_folder, encoder_folder, generator_file
+from rag.models import adapter_file, cross_encoder_folder, encoder_folder, generator_file
 from rag.questions import sound
 from rag.reranker import Reranker
 from rag.retriever import HITS, Retriever
 from rag.settings import Settings
 
 # How these were chosen stands in docs/measurements.md.
+
+HOPELESS = 0.1
+"""Of the best sentence, a score that no generator's reading would make up for."""
 
 NEARLY_ALL = 0.85
 """Of a source's words, in an answer that needs no quotation of it."""
@@ -56,6 +60,17 @@ REPLIES = {
     ),
 }
 """To what is said to the chat itself; nothing is searched for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for a question, how sure an answer must be, and when the question came."""
+
+    question: StandaloneQuestion
+    hits: Sequence[Hit]
+    evidence: Sequence[Evidence]
+    least: float
+    began: float
 
 
 class Chatbot:
@@ -84,7 +99,12 @@ class Chatbot:
         encoder = Encoder(settings.encoder, folder, settings.cache)
         index = PassageIndex.open(settings.index, encoder=encoder.id)
         file = generator_file(settings.generator, settings.cache)
-        generator = LlamaGenerator(settings.generator, file, settings.cache, settings.threads)
+        adapter = (
+            adapter_file(settings.generator, settings.cache) if settings.adapter == "on" else None
+        )
+        generator = LlamaGenerator(
+            settings.generator, file, settings.cache, settings.threads, adapter
+        )
         named = settings.reranker
         reranker = Reranker(named, cross_encoder_folder(named, "reranker")) if named else None
         named = settings.checker
@@ -155,21 +175,19 @@ class Chatbot:
         )
         yield answer
         normal = threshold.least_score(retriever.index.folder, self.encoder.id)
-        if answer.confidence < self._strictness.least_score(normal):
-            yield _done(replace(answer, text=_refusal(standalone, hits)), began)
+        least = self._strictness.least_score(normal)
+        found = _Found(standalone, hits, evidence, least, began)
+        if answer.confidence < min(least, HOPELESS):
+            yield _refused(answer, found)
             return
         composed = self._composed(standalone, evidence)
         given = len(composed.sources)
         answer = replace(answer, given=given, dropped=max(0, len(evidence) - given))
-        drafted = answer
-        for drafted in self._drafted(answer, composed, began):
-            yield drafted
-        if prompt.declined(drafted.draft):
-            refused = replace(drafted, text=_refusal(standalone, hits))
-            yield _done(refused, began)
-            return
-        quotable = worth_quoting(standalone, evidence)
-        yield _done(self._decided(drafted, composed.sources, quotable), began)
+        short = self._generator.short_answer(composed)
+        if short is None:
+            yield from self._by_draft(answer, found, composed)
+        else:
+            yield from self._by_short_answer(answer, found, composed, short)
 
     def _begun(self, question: str, standalone: StandaloneQuestion) -> Answer:
         """An answer of which nothing is known yet."""
@@ -207,9 +225,40 @@ class Chatbot:
     def _composed(self, question: StandaloneQuestion, evidence: Sequence[Evidence]) -> Prompt:
         """The prompt with as much of the evidence as the generator handles well."""
         generator, ability = self._generator, self._generator.ability
-        sources = within(evidence, self.encoder.count_tokens, ability.evidence_tokens)
+        sources = ability.chosen(evidence, self.encoder.count_tokens)
         most = CONTEXT - ability.answer_tokens
         return prompt.compose(question.text, sources, ability, generator.count_tokens, most)
+
+    def _by_draft(self, answer: Answer, found: _Found, composed: Prompt) -> Iterator[Answer]:
+        """The answer as the generator drafts it, and what of the draft stands."""
+        if answer.confidence < found.least:
+            yield _refused(answer, found)
+            return
+        drafted = answer
+        for drafted in self._drafted(answer, composed, found.began):
+            yield drafted
+        if prompt.declined(drafted.draft):
+            yield _refused(drafted, found)
+            return
+        quotable = worth_quoting(found.question, found.evidence)
+        yield _done(self._decided(drafted, composed.sources, quotable), found.began)
+
+    def _by_short_answer(
+        self, answer: Answer, found: _Found, composed: Prompt, short: ShortAnswer
+    ) -> Iterator[Answer]:
+        """A refusal when the generator makes it too unsure; else the short answer, if it stands."""
+        sure = certainty.confidence(found.evidence, short)
+        answer = _drafting(replace(answer, confidence=sure), composed, short, found.began)
+        if sure < found.least:
+            yield _refused(answer, found)
+            return
+        yield answer
+        evidence = certainty.reordered(found.evidence, composed.sources, short)
+        quotable = worth_quoting(found.question, evidence)
+        if short.certainty < certainty.LEAST_CERTAIN or prompt.declined(short.text):
+            yield _done(_with(answer, Mode.QUOTED, citations.quote(quotable)), found.began)
+            return
+        yield _done(self._decided(answer, [quotable[0].sentence], quotable), found.began)
 
     def _drafted(self, answer: Answer, composed: Prompt, began: float) -> Iterator[Answer]:
         """The answer with its draft as it grows; nothing when the prompt holds no source."""
@@ -242,12 +291,26 @@ class Chatbot:
         stands = " ".join(sentence.text for sentence in drafted.sentences if sentence.supported)
         if stands and (not rests_on_best or _says_it_all(stands, best)):
             return _with(answer, Mode.WRITTEN, drafted)
-        if stands and len(quotable) == 1:
-            return _with(answer, Mode.WRITTEN, citations.backed(drafted, best))
+        if stands and not (len(quotable) > 1 and opposed(answer.standalone_question, *quotable)):
+            quoted_ones = [found.sentence for found in quotable]
+            return _with(answer, Mode.WRITTEN, citations.backed(drafted, quoted_ones))
         quotation = citations.quote(quotable)
         struck = tuple(s for s in drafted.sentences if not s.supported)
         told = replace(quotation, sentences=quotation.sentences + struck)
         return _with(answer, Mode.QUOTED, told)
+
+
+def _drafting(answer: Answer, composed: Prompt, short: ShortAnswer, began: float) -> Answer:
+    """The answer with a short one as its draft."""
+    timings = replace(
+        answer.timings,
+        prompt_tokens=composed.tokens,
+        first_token_s=time.perf_counter() - began,
+        answer_tokens=short.tokens,
+    )
+    ended = "" if short.text.endswith((".", "!", "?")) else "."
+    draft = f"{short.text[:1].upper()}{short.text[1:]}{ended}" if short.text else ""
+    return replace(answer, draft=draft, timings=timings)
 
 
 def _rambles(draft: str) -> bool:
@@ -277,6 +340,10 @@ def _with(answer: Answer, mode: Mode, checked: citations.Checked) -> Answer:
 def _told(history: Sequence[Message]) -> list[Message]:
     """What was said of the subject: our own refusals are not."""
     return [turn for turn in history if not turn["content"].startswith(REFUSALS)]
+
+
+def _refused(answer: Answer, found: _Found) -> Answer:
+    return _done(replace(answer, text=_refusal(found.question, found.hits)), found.began)
 
 
 def _refusal(question: StandaloneQuestion, hits: Sequence[Hit]) -> str:

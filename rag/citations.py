@@ -119,11 +119,12 @@ def quote(evidence: Sequence[Evidence]) -> Checked:
     return _assemble(_quotations([found.sentence for found in evidence]))
 
 
-def backed(checked: Checked, source: Excerpt) -> Checked:
-    """A short answer that stands, with the sentence that it rests on quoted behind it."""
-    stands = [_Said(sentence, (source,)) for sentence in checked.sentences if sentence.supported]
+def backed(checked: Checked, sources: Sequence[Excerpt]) -> Checked:
+    """A short answer that stands, with the `sources` quoted behind it; it rests on the first."""
+    rests_on = (sources[0],)
+    stands = [_Said(sentence, rests_on) for sentence in checked.sentences if sentence.supported]
     struck = [_Said(sentence) for sentence in checked.sentences if not sentence.supported]
-    return _assemble([*stands, *_quotations([source]), *struck])
+    return _assemble([*stands, *_quotations(sources), *struck])
 
 
 class _Said(NamedTuple):

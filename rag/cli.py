@@ -414,6 +414,7 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
     """What the index holds and which models are in use."""
     from rag import threshold
     from rag.index import PassageIndex
+    from rag.models import SMOLLM2
 
     settings = load(index=index)
     with PassageIndex.open(settings.index) as opened:
@@ -432,6 +433,7 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
         "recall": commit.recall,
         "refused_below": round(settings.strictness.least_score(normal), 3),
         "generator": settings.generator,
+        "adapter": settings.adapter if settings.generator == SMOLLM2.name else "off",
     }
     if as_json:
         print_json(about)

@@ -179,6 +179,20 @@ class Sentence:
         return judged | ({"reason": self.reason} if self.reason else {})
 
 
+@dataclass(frozen=True, slots=True)
+class ShortAnswer:
+    """What a generator taught to answer shortly makes of some facts.
+
+    `text` is the likeliest answer, of `tokens` tokens; `certainty` is how likely it is if there is one,
+    and `none` how likely it is that the facts hold none, each 0 to 1.
+    """
+
+    text: str
+    tokens: int
+    certainty: float
+    none: float
+
+
 class Opinion(NamedTuple):
     """What a checker model makes of a statement beside a text, each 0 to 1."""
 

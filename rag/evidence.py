@@ -6,7 +6,7 @@ weights were fitted to one question set; docs/measurements.md says what each par
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -159,33 +159,13 @@ def _is_after(date: str | None, limit: Day | None) -> bool:
     return day[:told] > limit[:told]
 
 
-def within(
-    evidence: Sequence[Evidence], count_tokens: Callable[[Sequence[str]], list[int]], most: int
-) -> list[Excerpt]:
-    """The best of some evidence, with what it leans on, as far as it takes `most` tokens in all.
-
-    The best sentence is always among it. What stands in one article comes in the article's order,
-    and the articles in the order of the best that they hold.
-    """
-    chosen: list[Excerpt] = []
-    left = most
-    for found in evidence:
-        added = [e for e in (found.leans_on, found.sentence) if e is not None and e not in chosen]
-        left -= sum(count_tokens([excerpt.text for excerpt in added])) if added else 0
-        if left < 0 and chosen:
-            break
-        chosen += added
-    articles = list(dict.fromkeys(excerpt.article_id for excerpt in chosen))
-    return sorted(chosen, key=lambda e: (articles.index(e.article_id), e.start))
-
-
 def worth_quoting(question: StandaloneQuestion, evidence: Sequence[Evidence]) -> list[Evidence]:
     """The best of some evidence, and one more when it says another thing and is about as good.
 
     Where another article gives another date or figure, the two are told side by side, newest first.
     """
     best, *others = evidence
-    against = next((other for other in others if _opposed(question.asked, best, other)), None)
+    against = next((other for other in others if opposed(question.asked, best, other)), None)
     if against:
         return sorted([best, against], key=lambda found: found.sentence.date or "", reverse=True)
     said = words(best.sentence.text)
@@ -200,7 +180,7 @@ def _odds(score: float) -> float:
     return score / max(1e-9, 1 - score)
 
 
-def _opposed(question: str, best: Evidence, other: Evidence) -> bool:
+def opposed(question: str, best: Evidence, other: Evidence) -> bool:
     """Whether two articles give what is asked for, a date or a number, and not the same one."""
     kind = Wanted.of(question)
     if kind not in (Wanted.DATE, Wanted.NUMBER) or other.score < best.score - OPPOSED:

@@ -12,10 +12,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from rag.datatypes import Message
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.datatypes import Message, Prompt, ShortAnswer
 from rag.errors import ModelError
-from rag.models import SMOLLM2, making
-from rag.prompt import CAPABLE, SMALL, Ability, opening
+from rag.models import SMOLLM2, making, sha256_of
+from rag.prompt import CAPABLE, DECLINED, SMALL, TAUGHT, Ability, opening
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -36,17 +39,23 @@ class Generator(Protocol):
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
+    def short_answer(self, prompt: Prompt) -> ShortAnswer | None: ...
     def stream(self, messages: Sequence[Message]) -> Pieces: ...
 
 
 class LlamaGenerator:
-    """A GGUF model run by llama.cpp. One stream at a time: a second waits for the first."""
+    """A GGUF model run by llama.cpp. One stream at a time: a second waits for the first.
 
-    def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
+    The embedded one is run with its `adapter`, unless that is None.
+    """
+
+    def __init__(
+        self, name: str, file: Path, cache: Path, threads: int, adapter: Path | None = None
+    ) -> None:
         self.name = name
-        # Of those named by the user, it is taken for granted.
-        self.ability = SMALL if name == SMOLLM2.name else CAPABLE
+        self.ability = _ability(name, adapter)
         self._file = file
+        self._adapter = adapter
         self._cache = cache
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else
         # that wants one (a browser, say) slows it by far more than a core less does.
@@ -62,6 +71,46 @@ class LlamaGenerator:
         """How many tokens the messages are in the model's own template."""
         with self._lock:
             return len(self._tokens(messages))
+
+    def short_answer(self, prompt: Prompt) -> ShortAnswer | None:
+        """What it makes of the prompt's sources; None when it was not taught to."""
+        if self.ability is not TAUGHT or not prompt.sources:
+            return None
+        with self._lock:
+            tokens = self._tokens(prompt.messages)
+            self._go_back(tokens)
+            self._llama.eval(tokens[self._llama.n_tokens :])
+            first = self._log_probabilities()
+            none = float(np.exp(first[self._declining]))
+            first[self._declining] = -np.inf  # whether that is said is not the model's to decide
+            return self._greedily(first - np.log(max(1 - none, 1e-9)), none)
+
+    def _greedily(self, probabilities: NDArray[np.float64], none: float) -> ShortAnswer:
+        """The likeliest answer, of whose first token the log probabilities are given."""
+        llama, likely = self._llama, 0.0
+        written: list[int] = []
+        while len(written) < self.ability.answer_tokens:
+            token = int(probabilities.argmax())
+            likely += float(probabilities[token])
+            if token == llama.token_eos():
+                break
+            written.append(token)
+            llama.eval([token])
+            probabilities = self._log_probabilities()
+        text: str = llama.detokenize(written).decode(errors="replace")
+        certainty = float(np.exp(min(0.0, likely)))
+        return ShortAnswer(text.strip(), len(written), certainty, none)
+
+    def _log_probabilities(self) -> NDArray[np.float64]:
+        """Of each token of the vocabulary, to come next."""
+        import llama_cpp
+
+        llama = self._llama
+        logits = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
+        values = np.ctypeslib.as_array(logits, shape=(llama.n_vocab(),)).astype(np.float64)
+        values -= values.max()
+        scaled: NDArray[np.float64] = values - np.log(np.exp(values).sum())
+        return scaled
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
         """The model's answer, piece by piece; closing the iterator stops it within a token.
@@ -98,6 +147,11 @@ class LlamaGenerator:
         llama.n_tokens = len(shared)
 
     @cached_property
+    def _declining(self) -> int:
+        """The token with which it begins to say that the facts hold no answer."""
+        return int(self._llama.tokenize(DECLINED.encode(), add_bos=False)[0])
+
+    @cached_property
     def _shared(self) -> list[int]:
         begun = opening(self.ability)
         one, two = (
@@ -124,7 +178,7 @@ class LlamaGenerator:
     def _llama(self) -> "Llama":
         from llama_cpp import Llama
 
-        file = fast_copy(self.name, self._file, self._cache)
+        file = fast_copy(self.name, self._file, self._cache, self._adapter)
         try:
             return Llama(
                 str(file),
@@ -179,15 +233,36 @@ class LlamaGenerator:
         return re.compile("|".join(re.escape(text) for text in texts if len(text) > 1) or r"(?!)")
 
 
-def fast_copy(name: str, file: Path, cache: Path) -> Path:
-    """The embedded model's weights requantised once to Q8_0, which is faster; any other as it is."""
+def _ability(name: str, adapter: Path | None) -> Ability:
+    """Of those that a user names, it is taken for granted."""
+    if name != SMOLLM2.name:
+        return CAPABLE
+    return TAUGHT if adapter else SMALL
+
+
+def fast_copy(name: str, file: Path, cache: Path, adapter: Path | None = None) -> Path:
+    """The embedded model's weights, the adapter's among them, requantised once to Q8_0: faster.
+
+    Any other model's are used as they are. Raises ModelError.
+    """
+    import llama_cpp
+
+    from rag.adapter import merge
+
     if name != SMOLLM2.name:
         return file
-    copy = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}.Q8_0.gguf"
-    if not copy.is_file():
-        import llama_cpp
-
-        requantise(file, copy, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
+    taught = f".{sha256_of(adapter)[:16]}" if adapter else ""
+    copy = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}{taught}.Q8_0.gguf"
+    if copy.is_file():
+        return copy
+    merged = copy.with_suffix(".merged")
+    try:
+        if adapter:
+            with making(merged) as unfinished:
+                merge(file, adapter, unfinished)
+        requantise(merged if adapter else file, copy, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
+    finally:
+        merged.unlink(missing_ok=True)
     return copy
 
 

@@ -51,6 +51,12 @@ SMOLLM2 = EmbeddedModel(
 )
 
 
+ADAPTER = Path(__file__).with_name("weights") / "short-answers.gguf"
+"""What teaches SmolLM2 to answer shortly from a few facts (training/)."""
+
+ADAPTER_SHA256 = "856c6badcfe7d14f957b8ea55ab8fa781a914b302a94cdf897e6ae1f13a05634"
+
+
 def encoder_folder(name: str, cache: Path) -> Path:
     """The sentence-transformers folder of the encoder `name`. Raises ModelError."""
     if name == MINILM.name:
@@ -92,6 +98,14 @@ def generator_file(name: str, cache: Path) -> Path:
     return file
 
 
+def adapter_file(name: str, cache: Path) -> Path | None:
+    """The adapter of the generator `name`; None when it has none. Raises ModelError."""
+    if name != SMOLLM2.name:
+        return None
+    verify(ADAPTER, ADAPTER_SHA256, cache)
+    return ADAPTER
+
+
 def verify(weights: Path, sha256: str, cache: Path) -> None:
     """Make sure that the file is the one that was pinned; the verdict is kept in `cache`.
 
@@ -103,8 +117,7 @@ def verify(weights: Path, sha256: str, cache: Path) -> None:
         verdict = cache / "verified" / f"{sha256}.json"
         if verdict.is_file() and verdict.read_bytes() == json.dumps(seen).encode():
             return
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(weights)
     except OSError as error:
         raise ModelError(
             f"The model file {weights} cannot be read: {error.strerror}.",
@@ -117,6 +130,11 @@ def verify(weights: Path, sha256: str, cache: Path) -> None:
         )
     with making(verdict) as unfinished:
         unfinished.write_text(json.dumps(seen), encoding="utf-8")
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Every setting, in one frozen place: RAG_* variables of the environment, which flags override."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_cache_path
 from pydantic import Field, ValidationError, field_validator
@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     )
     generator: str = Field(
         "SmolLM2-135M-Instruct", description="embedded generator's name, or a GGUF file"
+    )
+    adapter: Literal["on", "off"] = Field(
+        "on", description="what teaches the embedded generator to answer shortly: on or off"
     )
     reranker: str = Field(
         "",

@@ -18,7 +18,7 @@ from rag.chatbot import Chatbot
 from rag.encoder import Encoder
 from rag.generator import LlamaGenerator
 from rag.index import PassageIndex
-from rag.models import MINILM, SMOLLM2, encoder_folder, generator_file
+from rag.models import MINILM, SMOLLM2, adapter_file, encoder_folder, generator_file
 
 RunRag = Callable[..., "subprocess.CompletedProcess[str]"]
 WriteProtect = Callable[[Path], None]
@@ -80,6 +80,13 @@ def generator(cache: Path) -> LlamaGenerator:
 
 
 @pytest.fixture(scope="session")
+def taught(cache: Path) -> LlamaGenerator:
+    """The embedded generator with its adapter, as it is run by default."""
+    file = generator_file(SMOLLM2.name, cache)
+    return LlamaGenerator(SMOLLM2.name, file, cache, 0, adapter_file(SMOLLM2.name, cache))
+
+
+@pytest.fixture(scope="session")
 def articles_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of articles; nobody changes it."""
     folder = tmp_path_factory.mktemp("articles")
@@ -109,9 +116,9 @@ def empty_index(tmp_path: Path, encoder: Encoder) -> Iterator[PassageIndex]:
 
 
 @pytest.fixture(scope="session")
-def chatbot(index_folder: Path, encoder: Encoder, generator: LlamaGenerator) -> Iterator[Chatbot]:
+def chatbot(index_folder: Path, encoder: Encoder, taught: LlamaGenerator) -> Iterator[Chatbot]:
     with PassageIndex.open(index_folder, encoder=encoder.id) as index:
-        yield Chatbot(index, encoder, generator)
+        yield Chatbot(index, encoder, taught)
 
 
 class Quiet:

@@ -6,13 +6,22 @@ from dataclasses import replace
 import pytest
 
 from rag.chatbot import REFUSAL, Chatbot
-from rag.datatypes import Answer, Message, Mode, Stage, StandaloneQuestion, Strictness
+from rag.datatypes import (
+    Answer,
+    Message,
+    Mode,
+    Prompt,
+    ShortAnswer,
+    Stage,
+    StandaloneQuestion,
+    Strictness,
+)
 from rag.encoder import Encoder
 from rag.errors import QuestionError
 from rag.evidence import weigh, worth_quoting
 from rag.generator import Pieces
 from rag.index import PassageIndex
-from rag.prompt import CAPABLE, SMALL
+from rag.prompt import CAPABLE, SMALL, TAUGHT
 from rag.questions import MOST_CHARACTERS
 from rag.threshold import BUILT_IN
 
@@ -27,12 +36,16 @@ class Scripted:
         self.ability = CAPABLE if len(drafts) > 1 else SMALL
         self.asked: list[str] = []
         self.stopped = False
+        self.short: ShortAnswer | None = None
 
     def load(self) -> None:
         pass
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message["content"]) // 3 for message in messages)
+
+    def short_answer(self, prompt: Prompt) -> ShortAnswer | None:
+        return self.short
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
         self.asked.append(messages[-1]["content"])
@@ -331,3 +344,51 @@ def test_an_empty_index_is_said_to_be_empty(encoder: Encoder, empty_index: Passa
     answer = last(Chatbot(empty_index, encoder, Scripted("x")), "What happened?")
     assert answer.mode is Mode.REFUSED
     assert "no articles" in answer.text
+
+
+def shortly(chatbot: Chatbot, text: str, certainty: float, none: float) -> Chatbot:
+    bot, generator = scripted(chatbot, "unused")
+    generator.ability = TAUGHT
+    generator.short = ShortAnswer(text, 2, certainty, none)
+    return bot
+
+
+def test_a_short_answer_opens_the_answer_and_its_quotation_backs_it(chatbot: Chatbot) -> None:
+    answer = last(shortly(chatbot, "37 metres", 0.9, 0.05), QUESTION)
+    assert answer.mode is Mode.WRITTEN
+    assert answer.text.startswith("37 metres. [1] “")
+    assert answer.sentences[0].text == "37 metres."
+
+
+def test_a_short_answer_that_stands_in_no_sentence_is_struck_out(chatbot: Chatbot) -> None:
+    answer = last(shortly(chatbot, "73 metres", 0.9, 0.05), QUESTION)
+    assert answer.mode is Mode.QUOTED
+    assert "73" not in answer.text
+    assert "37" in answer.text
+    assert [s.text for s in answer.sentences if not s.supported] == ["73 metres."]
+
+
+@pytest.mark.parametrize(("none", "refused"), [(0.999, True), (0.05, False)])
+def test_whether_the_generator_finds_an_answer_decides_where_the_evidence_leaves_it_open(
+    chatbot: Chatbot, none: float, refused: bool
+) -> None:
+    bot = shortly(chatbot, "21 nautical miles", 0.9, none)
+    bot._strictness = Strictness.HIGH
+    answer = last(bot, "How heavy is the lamp of the lighthouse of Sant Oriol?")
+    assert (answer.mode is Mode.REFUSED) is refused
+    assert answer.hits
+
+
+def test_the_confidence_of_an_answer_is_what_both_judges_come_to(chatbot: Chatbot) -> None:
+    sure = last(shortly(chatbot, "37 metres", 0.95, 0.01), QUESTION)
+    less = last(shortly(chatbot, "37 metres", 0.4, 0.5), QUESTION)
+    assert sure.confidence > less.confidence
+
+
+def test_where_the_generator_is_not_certain_of_its_answer_the_quotation_speaks(
+    chatbot: Chatbot,
+) -> None:
+    answer = last(shortly(chatbot, "37 metres", 0.25, 0.05), QUESTION)
+    assert answer.mode is Mode.QUOTED
+    assert not any(sentence.text == "37 metres." for sentence in answer.sentences)
+    assert "37 metres" in answer.text

@@ -113,6 +113,24 @@ def test_info_says_what_the_index_holds(rag, index_folder: Path) -> None:
     assert [source["files"] for source in about["sources"]] == [3]
     assert (about["vectors"], about["recall"], about["dimensions"]) == ("Flat", 1.0, 384)
     assert about["encoder"] == "all-MiniLM-L6-v2"
+    assert about["adapter"] == "on"
+
+
+def test_the_adapter_can_be_switched_off_and_is_never_another_generators(
+    rag, index_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def adapter() -> str:
+        return json.loads(rag("info", "--index", str(index_folder), "--json")[1])["adapter"]
+
+    monkeypatch.setenv("RAG_GENERATOR", "own.gguf")
+    assert adapter() == "off"
+    monkeypatch.delenv("RAG_GENERATOR")
+    monkeypatch.setenv("RAG_ADAPTER", "off")
+    assert adapter() == "off"
+    monkeypatch.setenv("RAG_ADAPTER", "maybe")
+    code, _, err = rag("info", "--index", str(index_folder))
+    assert code == 1
+    assert "RAG_ADAPTER is 'maybe'" in err
 
 
 def test_index_as_json_is_what_the_contract_says(rag, index_folder: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rag.chatbot import Chatbot
 from rag.datatypes import Evidence, Excerpt, Hit, StandaloneQuestion
-from rag.evidence import MOST_QUOTED_WORDS, Wanted, _timely, weigh, within, worth_quoting
+from rag.evidence import MOST_QUOTED_WORDS, Wanted, _timely, weigh, worth_quoting
+from rag.prompt import within
 
 
 def best(chatbot: Chatbot, question: str) -> list[Evidence]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rag.datatypes import Excerpt, Message
 from rag.errors import QuestionError
 from rag.generator import CONTEXT, LlamaGenerator
-from rag.prompt import CAPABLE, SMALL, Ability, apart, compose
+from rag.prompt import CAPABLE, SMALL, TAUGHT, Ability, apart, compose
 
 
 def source(text: str) -> Excerpt:
@@ -46,7 +46,7 @@ def test_the_best_sources_are_kept_when_not_all_fit() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    ability=st.sampled_from([SMALL, CAPABLE]),
+    ability=st.sampled_from([SMALL, TAUGHT, CAPABLE]),
     question=st.text(min_size=1, max_size=1500),
     texts=st.lists(st.text(min_size=1, max_size=1500), max_size=3),
 )

@@ -13,6 +13,7 @@ GIVEN: dict[str, Any] = {
     "index": Path("/somewhere/index"),
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
+    "adapter": "off",
     "reranker": "/models/reranker",
     "checker": "/models/checker",
     "strictness": "high",
@@ -36,7 +37,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    other = {**GIVEN, "threads": 4, "port": 8124, "strictness": "low"}[name]
+    other = {**GIVEN, "threads": 4, "port": 8124, "strictness": "low", "adapter": "on"}[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"
     assert str(getattr(load(**{name: flag}), name)) == str(flag)
@@ -52,6 +53,7 @@ def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: 
         ("RAG_THREADS", "-1"),
         ("RAG_THREADS", "many"),
         ("RAG_THREADS", "2.5"),
+        ("RAG_ADAPTER", "maybe"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(

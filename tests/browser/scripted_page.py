@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rag import chatbot, settings, web
-from rag.datatypes import Message
+from rag.datatypes import Message, Prompt
 from rag.prompt import SMALL
 
 
@@ -20,7 +20,7 @@ class ScriptedGenerator:
 
     ability = SMALL
 
-    def __init__(self, name: str, file: Path, cache: Path, threads: int) -> None:
+    def __init__(self, *loaded: object) -> None:
         self.name = "scripted"
         self._written = Path(os.environ["WRITTEN"])
 
@@ -29,6 +29,9 @@ class ScriptedGenerator:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 100
+
+    def short_answer(self, prompt: Prompt) -> None:
+        return None
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         for word in os.environ["DRAFT"].split():
