@@ -5,11 +5,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from rag import certainty, citations, conversation, prompt, threshold
+from rag import certainty, citations, conversation, prompt, suggestions, threshold
 from rag.checker import Checker
 from rag.conversation import Talk
 from rag.datatypes import (
+    EVERYTHING,
+    Among,
     Answer,
     Evidence,
     Excerpt,
@@ -39,6 +42,9 @@ from rag.settings import Settings
 
 HOPELESS = 0.1
 """Of the best sentence, a score that no generator's reading would make up for."""
+
+OFFERS = 3
+"""Questions offered after an answer."""
 
 NEARLY_ALL = 0.85
 """Of a source's words, in an answer that needs no quotation of it."""
@@ -90,7 +96,7 @@ class Chatbot:
         self._reranker = reranker
         self._checker = checker
         self._strictness = strictness
-        self._retriever = Retriever(index, encoder, reranker)
+        self._retriever = self._searching(index)
 
     @classmethod
     def open(cls, settings: Settings) -> "Chatbot":
@@ -124,7 +130,7 @@ class Chatbot:
             newest = self.index.newest()
             if newest is not self.index:
                 newest.load()
-                self._retriever = Retriever(newest, self.encoder, self._reranker)
+                self._retriever = self._searching(newest)
 
     def load_encoder(self) -> None:
         """Load what searching needs now rather than at the first question. Raises ModelError."""
@@ -147,11 +153,17 @@ class Chatbot:
         standalone = conversation.standalone(sound(question), _told(history), rarity)
         return standalone.text, self._retriever.retrieve(standalone, k)
 
-    def ask(self, question: str, history: Sequence[Message] = ()) -> abc.Generator[Answer]:
+    def ask(
+        self,
+        question: str,
+        history: Sequence[Message] = (),
+        among: Among = EVERYTHING,
+        also: PassageIndex | None = None,
+    ) -> abc.Generator[Answer]:
         """The answer as it comes about; the last one yielded is DONE. Raises QuestionError.
 
-        With nothing to stand on, it refuses without asking the generator. Closing the iterator
-        stops the generator.
+        It rests on articles `among` those of the index, and on all that `also` holds. With nothing to
+        stand on, it refuses without asking the generator. Closing the iterator stops the generator.
         """
         began = time.perf_counter()
         self.renew()
@@ -164,7 +176,9 @@ class Chatbot:
         answer = self._begun(question, standalone)
         if standalone.about and self._generator.ability.rewrites:
             standalone = yield from self._rewritten(standalone, told, answer)
-        hits = retriever.retrieve(standalone, HITS)
+        hits = retriever.retrieve(standalone, HITS, among)
+        if also is not None:
+            hits = _ranked([*hits, *self._searching(also).retrieve(standalone, HITS)])
         evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
         answer = replace(
             answer,
@@ -174,8 +188,7 @@ class Chatbot:
             timings=Timings(retrieve_s=time.perf_counter() - began),
         )
         yield answer
-        normal = threshold.least_score(retriever.index.folder, self.encoder.id)
-        least = self._strictness.least_score(normal)
+        least = self._least(retriever.index)
         found = _Found(standalone, hits, evidence, least, began)
         if answer.confidence < min(least, HOPELESS):
             yield _refused(answer, found)
@@ -188,6 +201,27 @@ class Chatbot:
             yield from self._by_draft(answer, found, composed)
         else:
             yield from self._by_short_answer(answer, found, composed, short)
+
+    def offers(self, answer: Answer) -> tuple[str, ...]:
+        """Up to OFFERS questions that could come after this one, and that the articles answer."""
+        retriever = self._retriever
+        least = self._least(retriever.index)
+
+        def answerable(question: str) -> bool:
+            asked = StandaloneQuestion(question)
+            hits = retriever.retrieve(asked, HITS)
+            evidence = weigh(asked, hits, self.encoder, retriever.index.rarity)
+            return max((found.score for found in evidence), default=0.0) >= least
+
+        tried = islice(suggestions.candidates(answer), 2 * OFFERS)
+        return tuple(islice(filter(answerable, tried), OFFERS))
+
+    def _searching(self, index: PassageIndex) -> Retriever:
+        return Retriever(index, self.encoder, self._reranker)
+
+    def _least(self, index: PassageIndex) -> float:
+        """How sure an answer from this index must be."""
+        return self._strictness.least_score(threshold.least_score(index.folder, self.encoder.id))
 
     def _begun(self, question: str, standalone: StandaloneQuestion) -> Answer:
         """An answer of which nothing is known yet."""
@@ -298,6 +332,12 @@ class Chatbot:
         struck = tuple(s for s in drafted.sentences if not s.supported)
         told = replace(quotation, sentences=quotation.sentences + struck)
         return _with(answer, Mode.QUOTED, told)
+
+
+def _ranked(hits: Sequence[Hit]) -> list[Hit]:
+    """Hits of several indexes as those of one."""
+    best = sorted(hits, key=lambda hit: -hit.score)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(best, start=1)]
 
 
 def _drafting(answer: Answer, composed: Prompt, short: ShortAnswer, began: float) -> Answer:

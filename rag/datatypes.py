@@ -116,6 +116,22 @@ class StandaloneQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Only articles of some sources, as the articles name them, and of some time.
+
+    `since` and `until` are days, months or years (2024, 2024-05, 2024-05-31), both inclusive. An article
+    whose date is not written so is of no time. What is empty leaves nothing out.
+    """
+
+    sources: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+
+
+EVERYTHING = Among()
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A passage retrieved. Higher `score` is better; `rank` counts from 1."""
 

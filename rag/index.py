@@ -8,9 +8,10 @@ looked at whenever it is read, so that nothing is ever answered from damaged tex
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from math import log
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from rag import commits
 from rag.commits import Commit, full_disk, read_only
-from rag.datatypes import Article, EncoderId, Excerpt, Skipped
+from rag.datatypes import EVERYTHING, Among, Article, EncoderId, Excerpt, Skipped
 from rag.errors import IndexDamaged, IndexUnusable
 from rag.language import searchable
 from rag.nearest import Batches, Nearest, build
@@ -85,6 +86,7 @@ SELECT p.checksum, a.id, a.title, p."start", p."end",
        substr(a.text, p."start" + 1, p."end" - p."start"), a.date, a.publisher, a.url, a.pages
 FROM passages p JOIN articles a ON a.number = p.article WHERE p.number = ?
 """
+_OF_ARTICLES = "SELECT number FROM passages WHERE article IN (SELECT number FROM articles WHERE"
 BATCH = 4096
 
 
@@ -124,6 +126,33 @@ class Contents:
     duplicates: int
     sources: tuple[SourceContents, ...]
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleLine:
+    """An article as a list shows it."""
+
+    id: str
+    title: str
+    date: str | None
+    source: str | None
+
+
+class Order(StrEnum):
+    """Of a list of articles; those without a date come last."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    TITLE = "by_title"
+    SOURCE = "by_source"
+
+
+_ORDERS = {
+    Order.NEWEST: "date IS NULL, date DESC, number",
+    Order.OLDEST: "date IS NULL, date, number",
+    Order.TITLE: "title COLLATE NOCASE, number",
+    Order.SOURCE: "publisher IS NULL, publisher COLLATE NOCASE, date DESC, number",
+}
 
 
 @contextmanager
@@ -242,6 +271,41 @@ class PassageIndex:
         rows = self._rows("SELECT title FROM articles ORDER BY date DESC, number LIMIT ?", most)
         return [title for (title,) in rows]
 
+    def publishers(self) -> list[str]:
+        """The sources that the articles name, in the alphabet's order."""
+        rows = self._rows(
+            "SELECT DISTINCT publisher FROM articles WHERE publisher <> '' ORDER BY 1"
+        )
+        return [name for (name,) in rows]
+
+    def listing(
+        self, words: str, among: Among, order: Order, most: int
+    ) -> tuple[list[ArticleLine], int]:
+        """The first `most` articles that hold all of `words`, and how many there are in all."""
+        condition, values = _condition(among)
+        if words.strip():
+            condition += (
+                " AND number IN (SELECT p.article FROM words w JOIN passages p ON p.number = w.rowid"
+                " WHERE words MATCH ?)"
+            )
+            values.append(" AND ".join(map(_as_phrase, words.split())))
+        (count,) = self._rows(f"SELECT count(*) FROM articles WHERE {condition}", *values)[0]
+        rows = self._rows(
+            f"SELECT id, title, date, publisher FROM articles WHERE {condition}"
+            f" ORDER BY {_ORDERS[order]} LIMIT ?",
+            *(*values, most),
+        )
+        return [ArticleLine(*row) for row in rows], count
+
+    def among(self, among: Among) -> frozenset[int] | None:
+        """The numbers of the passages of these articles; None for all."""
+        if among == EVERYTHING:
+            return None
+        condition, values = _condition(among)
+        return frozenset(
+            number for (number,) in self._rows(f"{_OF_ARTICLES} {condition})", *values)
+        )
+
     def sample(self, most: int) -> list[Article]:
         """Up to `most` articles from everywhere in the index, the same ones every time."""
         rows = self._rows(
@@ -261,8 +325,10 @@ class PassageIndex:
 
     # -- searching
 
-    def nearest(self, vector: NDArray[np.float32], most: int) -> dict[int, float]:
-        """Passage numbers → cosine to `vector`, the `most` nearest."""
+    def nearest(
+        self, vector: NDArray[np.float32], most: int, only: Set[int] | None = None
+    ) -> dict[int, float]:
+        """Passage numbers → cosine to `vector`, the `most` nearest, of these `only` if given."""
         vectors = self._vectors()
         if vectors.count == 0:
             return {}
@@ -272,21 +338,28 @@ class PassageIndex:
                 f" encoder makes {vector.shape[0]}.",
                 remedy="Build it anew with `rag index --rebuild`.",
             )
-        return vectors.search(vector, most)
+        return vectors.search(vector, most, only)
 
     def matching(
-        self, phrases: Sequence[str], most: int, required: Sequence[str] = ()
+        self,
+        phrases: Sequence[str],
+        most: int,
+        required: Sequence[str] = (),
+        among: Among = EVERYTHING,
     ) -> dict[int, float]:
         """Passage numbers → BM25 score (higher is better), the `most` best holding any of `phrases`.
 
-        They also hold each of `required`.
+        They also hold each of `required`, and are of the articles `among`.
         """
         if not phrases:
             return {}
         any_of = " OR ".join(map(_as_phrase, phrases))
         query = " AND ".join([f"({any_of})", *map(_as_phrase, required)])
+        condition, values = _condition(among)
+        only = f"AND rowid IN ({_OF_ARTICLES} {condition}))" if among != EVERYTHING else ""
         rows = self._rows(
-            "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", query, most
+            f"SELECT rowid, -rank FROM words WHERE words MATCH ? {only} ORDER BY rank LIMIT ?",
+            *(query, *values, most),
         )
         return dict(rows)
 
@@ -363,6 +436,22 @@ class PassageIndex:
     def _row(self, statement: str, *values: object) -> tuple | None:  # type: ignore[type-arg]
         rows = self._rows(statement, *values)
         return rows[0] if rows else None
+
+
+def _condition(among: Among) -> tuple[str, list[Any]]:
+    """The SQL condition on an article that it is among these, and its values."""
+    conditions, values = ["TRUE"], list[Any](among.sources)
+    if among.sources:
+        conditions.append(f"publisher IN ({', '.join('?' * len(among.sources))})")
+    if among.since or among.until:
+        conditions.append("date GLOB '[0-9][0-9][0-9][0-9]*'")
+    if among.since:
+        conditions.append("substr(date, 1, 10) >= ?")
+        values.append(among.since)
+    if among.until:
+        conditions.append("substr(date, 1, ?) <= ?")
+        values += [len(among.until), among.until]
+    return " AND ".join(conditions), values
 
 
 def _as_phrase(text: str) -> str:

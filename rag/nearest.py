@@ -9,7 +9,7 @@ Files are FAISS's own, written a batch at a time: FAISS writes an index only onc
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -91,14 +91,31 @@ class Nearest:
             raise ValueError(f"{file} holds {held} vectors, not {index.ntotal}")
         return cls(index)
 
-    def search(self, vector: Vectors, most: int) -> dict[int, float]:
-        """Numbers → inner product with `vector`, shape (dimensions,); the best `most`, best first."""
-        if self.count == 0 or most < 1:
+    def search(self, vector: Vectors, most: int, only: Set[int] | None = None) -> dict[int, float]:
+        """Numbers → inner product with `vector`, shape (dimensions,); the best `most`, best first.
+
+        Of these numbers `only`, if given: then every list is read.
+        """
+        if self.count == 0 or most < 1 or (only is not None and not only):
             return {}
         with _one_thread():
-            scores, numbers = self._index.search(vector[np.newaxis], min(most, self.count))
+            scores, numbers = self._index.search(
+                vector[np.newaxis], min(most, self.count), params=self._only(only)
+            )
         found = zip(numbers[0].tolist(), scores[0].tolist(), strict=True)
         return {number: score for number, score in found if number >= 0}
+
+    def _only(self, numbers: Set[int] | None) -> Any:
+        """FAISS's parameters for a search of these numbers; None for all."""
+        import faiss
+
+        if numbers is None:
+            return None
+        chosen = faiss.IDSelectorBatch(np.fromiter(numbers, np.int64, len(numbers)))
+        if _is_listed(self._index):
+            every = self._index.nlist
+            return faiss.SearchParametersIVF(sel=chosen, nprobe=every)  # type: ignore[call-arg]
+        return faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
 
     def numbers(self) -> Numbers:
         """The numbers of all vectors held, shape (count,), in the file's order."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.datatypes import Excerpt, Hit, StandaloneQuestion
+from rag.datatypes import EVERYTHING, Among, Excerpt, Hit, StandaloneQuestion
 from rag.encoder import Encoder
 from rag.index import PassageIndex
 from rag.language import dates, phrases, quoted, stem, words
@@ -58,13 +58,15 @@ class Retriever:
         self.encoder = encoder
         self._reranker = reranker
 
-    def retrieve(self, question: StandaloneQuestion, k: int) -> list[Hit]:
+    def retrieve(
+        self, question: StandaloneQuestion, k: int, among: Among = EVERYTHING
+    ) -> list[Hit]:
         """The `k` passages that bear most on the question, best first, each saying another thing.
 
         Their scores, 0 to 1, fuse cosine and BM25, and half of them is the reranker's if there is
         one. With words in quotation marks, only passages that hold them.
         """
-        fused = fuse(*self.candidates(question, max(CANDIDATES, 2 * k)))
+        fused = fuse(*self.candidates(question, max(CANDIDATES, 2 * k), among))
         ranked = sorted(fused, key=lambda number: (-fused[number], number))[: 2 * k + LOOK_FURTHER]
         found = zip(self.index.passages(ranked), (fused[number] for number in ranked), strict=True)
         best = _spread(self._reranked(question.text, _joined(found)))[:k]
@@ -86,7 +88,9 @@ class Retriever:
         unread = [(passage, min(score / 2, least)) for passage, score in found[len(read) :]]
         return scored + unread
 
-    def candidates(self, question: StandaloneQuestion, most: int) -> tuple[Scores, Scores]:
+    def candidates(
+        self, question: StandaloneQuestion, most: int, among: Among = EVERYTHING
+    ) -> tuple[Scores, Scores]:
         """Passage numbers → cosine, and → BM25, of the `most` best of either search.
 
         What the conversation was about adds to both, rather than to the question's text: there, its
@@ -95,12 +99,11 @@ class Retriever:
         required = quoted(question.asked)
         with ThreadPoolExecutor(1) as pool:  # both let go of the interpreter while they work
             vector = pool.submit(self._vector, question)
-            lexical = self.index.matching(self._sought(question.asked), most, required)
-            for number, score in self.index.matching(
-                self._sought(question.about_text), most
-            ).items():
+            lexical = self.index.matching(self._sought(question.asked), most, required, among)
+            about = self._sought(question.about_text)
+            for number, score in self.index.matching(about, most, among=among).items():
                 lexical[number] = lexical.get(number, 0.0) + ABOUT * score
-            dense = self.index.nearest(vector.result(), most)
+            dense = self.index.nearest(vector.result(), most, self.index.among(among))
         if required:
             holding = self.index.holding(required)
             return _only(dense, holding), _only(lexical, holding)

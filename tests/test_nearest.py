@@ -293,3 +293,12 @@ def test_a_search_leaves_the_number_of_threads_alone(file: Path) -> None:
     before = faiss.omp_get_max_threads()
     Nearest.open(file).search(VECTORS[0], 3)
     assert faiss.omp_get_max_threads() == before
+
+
+def test_only_chosen_numbers_are_searched_and_then_all_of_them(file: Path) -> None:
+    opened = Nearest.open(file)
+    chosen = set(NUMBERS[::100].tolist())
+    found = opened.search(VECTORS[7], 1000, chosen)
+    assert found.keys() == chosen
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert opened.search(VECTORS[7], 10, set()) == {}
