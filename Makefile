@@ -2,6 +2,7 @@
 # make test   installs what the tests need and runs them all
 # make check  style, types and who imports whom
 # make fix    puts right what can be put right by itself
+# make screenshot  takes the README's picture of the page
 # make bench  measures answers, searching, encoding and indexing, in about three hours (DATA=… for the
 #             folder of question sets and articles)
 
@@ -15,7 +16,7 @@ SAMPLES := $(or $(TMPDIR),/tmp)/footnote-benchmarks/samples
 TORCH := torch==2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: app test check fix bench
+.PHONY: app test check fix screenshot bench
 
 app: .venv/installed
 	-@$(BIN)/rag index
@@ -35,6 +36,10 @@ fix: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python .ci/generate.py
+
+screenshot: .venv/installed-dev chromium
+	$(BIN)/rag index seeds
+	$(BIN)/python tests/browser/screenshot.py
 
 bench: .venv/installed
 	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }

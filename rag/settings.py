@@ -53,10 +53,23 @@ class Settings(BaseSettings):
         description="folder for files made once",
         json_schema_extra={"default": "the user's cache folder"},
     )
+    feedback: Path = Field(
+        Path("feedback.jsonl"), description="file in which likes and dislikes of answers are noted"
+    )
+    uploads: Literal["off", "own", "shared"] = Field(
+        "off",
+        description="whether a reader may add files on the page: `own` ones for that reader alone, or"
+        " `shared`",
+    )
     host: str = Field("127.0.0.1", description="address on which the page is served")
     port: int = Field(7860, ge=1, le=65535, description="port on which the page is served")
 
-    @field_validator("index", "cache")
+    @field_validator("uploads", mode="before")
+    @classmethod
+    def _allowed(cls, value: object) -> object:
+        return {"0": "off", "1": "own"}.get(str(value), value)
+
+    @field_validator("index", "cache", "feedback")
     @classmethod
     def _expanded(cls, folder: Path) -> Path:
         try:

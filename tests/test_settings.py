@@ -54,6 +54,7 @@ def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: 
         ("RAG_THREADS", "many"),
         ("RAG_THREADS", "2.5"),
         ("RAG_ADAPTER", "maybe"),
+        ("RAG_UPLOADS", "perhaps"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(

@@ -51,7 +51,7 @@ url: 'javascript:alert(1)'
 
 The Zebulon lighthouse is 37 metres tall
 <img src="http://evil.example/text.png" onerror="document.title=2">
-![picture](http://evil.example/markdown.png) and <b>white</b>, ${document.title=3} {{value}} $x^2$. The
+![picture](http://evil.example/markdown.png) and <b>white</b>, ${document.title=3} {{value}} $$x^2$$. The
 keeper of the Zebulon lighthouse is called <script>document.title=4</script> Anselm Quist.
 """,
 }
@@ -75,8 +75,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that fails its test when anything outside this machine is asked for."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(30_000)
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(30_000)
     outside: list[str] = []
 
     def look(route: Route, request: Request) -> None:
@@ -86,9 +86,9 @@ def page(browser: Browser) -> Iterator[Page]:
             outside.append(request.url)
             route.abort()
 
-    page.route("**/*", look)
-    yield page
-    page.close()
+    context.route("**/*", look)
+    yield context.new_page()
+    context.close()
     assert outside == []
 
 

@@ -5,10 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -39,17 +40,20 @@ def served(
     draft: str = "",
     pause: float = 0.05,
     program: tuple[str, ...] = ("-m", "rag", "chat"),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
     """The page in a process of its own: the real one, or with a generator that writes `draft`."""
     port = free_port()
     environment = os.environ | {
         "RAG_INDEX": str(index),
         "RAG_PORT": str(port),
+        "RAG_FEEDBACK": str(folder / "feedback.jsonl"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{OFFLINE}",
         "LEFT": str(folder / "left"),
         "DRAFT": draft,
         "PAUSE": str(pause),
         "WRITTEN": str(folder / "written"),
+        **settings,
     }
     if draft:
         program = (str(SCRIPTED), str(index), str(port))

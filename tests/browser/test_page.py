@@ -7,29 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from actions import answer, ask, open_page
+from playwright.sync_api import Browser, Page, expect
 from serving import ANSWER_MS, ROOT, Served, free_port, served
 
 LONG_DRAFT = (
     "The bridge is 412 metres long, " + ", ".join(f"and {n} more" for n in range(100)) + "."
 )
-
-
-def open_page(page: Page, url: str) -> None:
-    page.goto(url, wait_until="domcontentloaded")
-    expect(page.get_by_label("Your question")).to_be_visible()
-
-
-def ask(page: Page, question: str) -> None:
-    page.get_by_label("Your question").fill(question)
-    page.get_by_role("button", name="Send").click()
-    expect(page.get_by_test_id("user").last).to_have_text(question)
-
-
-def answer(page: Page) -> Locator:
-    """The newest answer, once it is finished."""
-    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=ANSWER_MS)
-    return page.get_by_test_id("bot").last
 
 
 def test_the_page_is_up_and_says_that_models_are_loading_before_they_are(
@@ -56,7 +40,7 @@ def test_an_answer_cites_a_source_whose_quote_is_marked_in_its_passage(
     expect(source).to_contain_text("2031-05-04 · Lindow Courier")
     expect(source.locator("mark")).to_contain_text("412 metres")
     expect(source.locator(".passage")).to_contain_text("Ferries will keep running")
-    link = source.get_by_role("link", name="Open the article")
+    link = source.get_by_role("link", name="Open where it was published")
     expect(link).to_have_attribute("href", "https://courier.example/bridge")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
 
@@ -121,7 +105,7 @@ def test_a_draft_is_shown_as_unchecked_and_what_does_not_hold_is_struck_out(
         open_page(page, scripted.url)
         ask(page, "How long is the harbour bridge of Lindow?")
         expect(page.get_by_test_id("bot")).to_contain_text(
-            "Draft, being checked", timeout=ANSWER_MS
+            "Each sentence is checked", timeout=ANSWER_MS
         )
         expect(answer(page).locator(".text")).to_contain_text(
             "The bridge is 412 metres long. [1] “The harbour bridge of Lindow is 412 metres"
@@ -161,13 +145,28 @@ def test_stop_stops_the_generator_and_the_next_question_is_answered(
         expect(answer(page)).to_contain_text("Not answered")
 
 
+def test_stopped_while_it_searches_and_reads_the_next_question_is_answered(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "Where was the lost globe made?")
+    expect(answer(page)).to_contain_text("Antwerp")
+    ask(page, "How long is the harbour bridge of Lindow?")
+    page.get_by_role("button", name="Stop").click()
+    expect(answer(page)).to_contain_text(re.compile("Stopped|No answer came"))
+    began = time.monotonic()
+    ask(page, "Where was the lost globe made?")
+    expect(answer(page)).to_contain_text("Antwerp")
+    assert time.monotonic() - began < 20
+
+
 def test_a_closed_tab_stops_the_generator(page: Page, index: Path, tmp_path: Path) -> None:
     with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
         open_page(page, scripted.url)
         ask(page, "How long is the harbour bridge of Lindow?")
         expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
         page.goto("about:blank")
-        time.sleep(3)
+        time.sleep(1)
         words = scripted.words()
         time.sleep(2)
         assert scripted.words() == words
@@ -182,7 +181,7 @@ def test_an_example_question_can_be_asked_and_a_new_chat_offers_them_again(
         example.click()
         expect(answer(page)).to_be_visible()
         expect(page.get_by_test_id("user")).to_contain_text("Frost spoils the pear harvest")
-        expect(example).to_be_hidden()
+        expect(example).to_have_count(0)
         page.get_by_role("button", name="New chat").click()
         expect(example).to_be_visible()
         expect(page.get_by_test_id("user")).to_have_count(0)
@@ -204,7 +203,7 @@ def test_markup_in_an_article_a_draft_and_a_question_shows_as_text(
         expect(source).to_contain_text('<img src="http://evil.example/title.png"')
         expect(source).to_contain_text('<script src="http://evil.example/source.js">')
         expect(source).to_contain_text("![picture](http://evil.example/markdown.png)")
-        expect(source).to_contain_text("${document.title=3} {{value}} $x^2$")
+        expect(source).to_contain_text("${document.title=3} {{value}} $$x^2$$")
         expect(source.get_by_role("link")).to_have_count(0)
         expect(page.locator("#chat img, #sources img, #chat b, #sources b")).to_have_count(0)
         expect(page).to_have_title("Footnote")
@@ -288,12 +287,3 @@ def test_ctrl_c_ends_the_page_without_a_word(index: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0
-
-
-def test_the_page_fits_a_narrow_screen(page: Page, real: Served) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
-    open_page(page, real.url)
-    ask(page, "How long is the harbour bridge of Lindow?")
-    expect(answer(page)).to_contain_text("412")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(page.locator("html")).to_have_attribute("lang", "en")

@@ -1,0 +1,228 @@
+"""The chatbot behind the page, and the readers who wait for it."""
+
+import sys
+import threading
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from rag.chatbot import Chatbot
+from rag.datatypes import Among, Answer, Article, Message
+from rag.encoder import Encoder
+from rag.errors import RagError
+from rag.index import PassageIndex
+from rag.settings import Settings
+from rag.suggestions import LONGEST, about_title
+from rag.web.uploads import Uploads
+
+EXAMPLES = 4
+"""Questions offered while the conversation is empty."""
+
+WAITING = 32
+"""Questions that may wait for their turn, from all readers together."""
+
+MOST_READERS = 1000
+"""Browsers whose conversations are remembered between their tabs."""
+
+SHARED = "shared"
+
+
+class Desk:
+    """The chatbot behind the page: opened at once, its models loaded on a thread of their own.
+
+    `problem` says why there is none; it is True when that is not for a reader's eyes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.problem: str = ""
+        self.broken = False
+        self.chatbot: Chatbot | None = None
+        self.settings = settings
+        self.line = Line()
+        self.shelf = Shelf()
+        self.begun: set[str] = set()
+        """Sessions in which something has been asked."""
+        self._uploads: dict[str, Uploads] = {}
+        self._settled = threading.Event()
+        self._open()
+
+    def reopen(self) -> None:
+        """Try once more when there was nothing to open: an index may have been built since."""
+        if self.chatbot is None:
+            self._settled.clear()
+            self._open()
+            self.load()
+
+    def load(self) -> None:
+        """Begin to load the models; returns at once."""
+        threading.Thread(target=self._load, name="models", daemon=True).start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the models are loaded, or never will be."""
+        return self._settled.is_set()
+
+    @property
+    def index(self) -> PassageIndex | None:
+        """The index as it is now."""
+        if self.chatbot is None:
+            return None
+        self.chatbot.renew()
+        return self.chatbot.index
+
+    def examples(self) -> list[str]:
+        """Questions that the newest articles answer, as they are now."""
+        index = self.index
+        titles = index.titles(5 * EXAMPLES) if index else []
+        return [about_title(t) for t in titles if t and len(t) <= LONGEST][:EXAMPLES]
+
+    def article(self, id: str, session: str) -> Article | None:
+        """Of the index, or of what the reader of this session has added."""
+        own = self.uploads_of(session)
+        found = own.article(id) if own else None
+        return found or (self.chatbot.index.article(id) if self.chatbot else None)
+
+    def uploads_of(self, session: str) -> Uploads | None:
+        return self._uploads.get(self._key(session))
+
+    def uploads(self, session: str, encoder: Encoder) -> Uploads:
+        """Where this reader's files go, and are encoded by `encoder`."""
+        key = self._key(session)
+        if key not in self._uploads:
+            self._uploads[key] = Uploads(encoder)
+        return self._uploads[key]
+
+    def leave(self, session: str) -> None:
+        """Forget what only this reader could see."""
+        self.begun.discard(session)
+        gone = self._uploads.pop(session, None)
+        if gone:
+            gone.close()
+
+    def _key(self, session: str) -> str:
+        return SHARED if self.settings.uploads == "shared" else session
+
+    def _open(self) -> None:
+        try:
+            self.chatbot = Chatbot.open(self.settings)
+            self.problem = ""
+        except RagError as error:
+            self._fail(str(error))
+
+    def _load(self) -> None:
+        if self.chatbot is None:
+            return
+        try:
+            self.chatbot.load()
+        except RagError as error:
+            self._fail(str(error))
+        except Exception:
+            traceback.print_exc()
+            self.broken = True
+        self._settled.set()
+
+    def _fail(self, problem: str) -> None:
+        print(problem, file=sys.stderr)
+        self.problem = problem
+        self._settled.set()
+
+
+class Asking:
+    """A question answered on a thread of its own; `newest` is as far as the answer has come.
+
+    `broken` says that something went wrong that a reader can do nothing about.
+    """
+
+    def __init__(
+        self,
+        chatbot: Chatbot,
+        question: str,
+        history: Sequence[Message],
+        among: Among,
+        also: PassageIndex | None,
+    ) -> None:
+        self.newest: Answer | None = None
+        self.problem = ""
+        self.broken = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(chatbot, question, history, among, also),
+            name="answer",
+            daemon=True,
+        )
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Have the generator stopped at its next piece."""
+        self._stopped.set()
+
+    def _run(self, chatbot: Chatbot, *asked: Any) -> None:
+        try:
+            with closing(chatbot.ask(*asked)) as answers:
+                for self.newest in answers:
+                    if self._stopped.is_set():
+                        return
+        except RagError as error:
+            self.problem = str(error)
+        except Exception:
+            traceback.print_exc()
+            self.broken = True
+
+
+class Busy(Exception):
+    """More questions are waiting than may."""
+
+
+class Line:
+    """Who has asked and waits for the one generator: first come, first served."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[object] = deque()
+
+    def enter(self) -> object:
+        """A place at the end. Raises Busy."""
+        if len(self._waiting) > WAITING:
+            raise Busy
+        ticket = object()
+        self._waiting.append(ticket)
+        return ticket
+
+    def place(self, ticket: object) -> int:
+        """How many come before; 0 for whose turn it is."""
+        return self._waiting.index(ticket)
+
+    def leave(self, ticket: object) -> None:
+        self._waiting.remove(ticket)
+
+
+class Shelf:
+    """The conversations that each browser keeps, as all of its tabs have left them since the start.
+
+    Each tab writes all of them, and would otherwise write over what the others have added.
+    """
+
+    def __init__(self) -> None:
+        self._changed: OrderedDict[str, dict[str, dict[str, Any] | None]] = OrderedDict()
+
+    def put(self, reader: str, id: str, talk: dict[str, Any] | None) -> None:
+        """As one tab has it now; None when it was deleted."""
+        self._changed.setdefault(reader, {})[id] = talk
+        self._changed.move_to_end(reader)
+        while len(self._changed) > MOST_READERS:
+            self._changed.popitem(last=False)
+
+    def merged(
+        self, reader: str, kept: Sequence[dict[str, Any]], most: int
+    ) -> list[dict[str, Any]]:
+        """What one tab had read with what all have changed, newest first, `most` at most."""
+        talks: dict[str, dict[str, Any] | None] = {talk["id"]: talk for talk in kept}
+        talks |= self._changed.get(reader, {})
+        left = [talk for talk in talks.values() if talk and talk["turns"]]
+        return sorted(left, key=lambda talk: -talk["changed"])[:most]

@@ -1,0 +1,107 @@
+"""The page launched: its address, its looks, and what of Gradio's is shut."""
+
+import os
+import socket
+import threading
+from errno import EADDRINUSE
+from importlib.resources import files
+from typing import Any
+
+from rag.errors import PageError
+from rag.settings import Settings
+from rag.web.desk import Desk
+from rag.web.page import page_of, page_texts
+from rag.web.uploads import MOST_BYTES
+
+
+def serve(settings: Settings) -> None:
+    """Serve the page until Ctrl-C. Raises PageError when it cannot be served."""
+    host = _host(settings)
+    _check_free(host, settings.port)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    desk = Desk(settings)
+    page = page_of(desk)
+    try:
+        page.launch(
+            server_name=host,
+            server_port=settings.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            **_shielded(settings),
+            **_looks(),
+        )
+    except OSError as error:
+        raise _in_use(settings.port) from error
+    line = f"Footnote is on http://{_shown_host(host)}:{settings.port} (Ctrl-C stops it)."
+    try:
+        print(line, flush=True)
+        desk.load()
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        page.close(verbose=False)
+
+
+def _looks() -> dict[str, Any]:
+    import gradio as gr
+
+    here = files("rag.web")
+    # The system's own typeface: nothing to wait for, and what its owner reads best.
+    font = ["system-ui", "sans-serif"]
+    return {
+        "theme": gr.themes.Default(primary_hue="teal", neutral_hue="stone", font=font),
+        "css": here.joinpath("page.css").read_text(encoding="utf-8"),
+        "js": here.joinpath("page.js").read_text(encoding="utf-8"),
+        "head": _POLICY,
+        "i18n": page_texts(),
+        "footer_links": [],
+    }
+
+
+_POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'self' data: blob:;
+script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';
+form-action 'self'">"""
+"""Whatever might slip into the page, nothing is loaded from elsewhere."""
+
+
+def _shielded(settings: Settings) -> dict[str, Any]:
+    """What Gradio would offer to anybody who can reach the page, and this page does not need."""
+    return {
+        "share": False,
+        "show_error": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,
+        "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES,
+    }
+
+
+# -- the address
+
+
+def _host(settings: Settings) -> str:
+    """The settings' address; on a Space, where only 0.0.0.0 is reached, that one by default."""
+    usual = settings.host == Settings.model_fields["host"].default
+    return "0.0.0.0" if usual and os.environ.get("SYSTEM") == "spaces" else settings.host  # noqa: S104
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises PageError when the page could not be served there; Gradio would not say why."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno == EADDRINUSE:
+            raise _in_use(port) from error
+        raise PageError(
+            f"The page cannot be served on {host}, port {port} ({error.strerror}).",
+            remedy="Choose others with --host and --port, or RAG_HOST and RAG_PORT.",
+        ) from error
+
+
+def _in_use(port: int) -> PageError:
+    return PageError(f"Port {port} is in use.", remedy="Choose another with --port or RAG_PORT.")
+
+
+def _shown_host(host: str) -> str:
+    """An address that can be opened, for one that is listened on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104

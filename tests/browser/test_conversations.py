@@ -1,0 +1,138 @@
+"""What a reader has asked: edited, asked again, kept, saved."""
+
+import json
+from urllib.parse import unquote
+
+from actions import answer, ask, open_page, open_sidebar
+from playwright.sync_api import Browser, Page, expect
+from serving import Served
+
+BRIDGE = "How long is the harbour bridge of Lindow?"
+GLOBE = "Where was the lost globe made?"
+
+
+def test_an_earlier_question_is_edited_and_the_conversation_goes_on_from_there(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "How long is the harbour bridge of Atlantis & Lindow?")
+    expect(answer(page)).to_be_visible()
+    ask(page, GLOBE)
+    expect(answer(page)).to_contain_text("Antwerp")
+    page.get_by_role("button", name="Edit").first.click()
+    page.locator("#chat textarea").fill(BRIDGE)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_test_id("user")).to_have_count(1)
+    expect(page.get_by_test_id("user")).to_have_text(BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+
+
+def test_the_last_question_is_asked_again(page: Page, real: Served) -> None:
+    open_page(page, real.url)
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+    page.get_by_role("button", name="Retry").click()
+    expect(answer(page)).to_contain_text("412")
+    expect(page.get_by_test_id("user")).to_have_count(1)
+
+
+def test_a_conversation_is_there_after_a_reload_and_goes_on(page: Page, real: Served) -> None:
+    open_page(page, real.url)
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+    kept(page)
+    page.reload()
+    expect(page.get_by_test_id("user")).to_have_text(BRIDGE)
+    expect(page.get_by_test_id("bot")).to_contain_text("412 metres")
+    expect(page.locator("#sources .source mark").first).to_contain_text("412 metres")
+    ask(page, "Who was its architect?")
+    expect(answer(page)).to_contain_text("Mira Solberg")
+    expect(answer(page)).to_contain_text("Read as:")
+
+
+def test_several_conversations_are_kept_opened_and_deleted(page: Page, real: Served) -> None:
+    open_page(page, real.url)
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+    page.get_by_role("button", name="New chat").click()
+    expect(page.get_by_test_id("user")).to_have_count(0)
+    ask(page, GLOBE)
+    expect(answer(page)).to_contain_text("Antwerp")
+    conversations = open_sidebar(page)
+    expect(conversations.locator("li")).to_have_count(2)
+    conversations.get_by_role("button", name=BRIDGE, exact=True).click()
+    expect(page.get_by_test_id("user")).to_have_text(BRIDGE)
+    conversations.get_by_role("button", name=f"Delete “{BRIDGE}”").click()
+    expect(conversations.locator("li")).to_have_count(1)
+    expect(page.get_by_test_id("user")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_test_id("user")).to_have_text(GLOBE)
+
+
+def test_two_tabs_do_not_lose_each_others_conversations(page: Page, real: Served) -> None:
+    other = page.context.new_page()
+    open_page(page, real.url)
+    ask(page, "Thanks!")
+    kept(page)
+    open_page(other, real.url)
+    other.get_by_role("button", name="New chat").click()
+    ask(other, GLOBE)
+    expect(answer(other)).to_contain_text("Antwerp")
+    kept(other)
+    page.get_by_role("button", name="New chat").click()
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+    kept(page)
+    page.reload()
+    shown = open_sidebar(page)
+    for question in (GLOBE, BRIDGE, "Thanks!"):
+        expect(shown.get_by_role("button", name=question, exact=True)).to_be_visible()
+    other.close()
+
+
+def test_a_conversation_is_saved_as_markdown_and_as_json(page: Page, real: Served) -> None:
+    open_page(page, real.url)
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412")
+    conversations = open_sidebar(page)
+    markdown = conversations.get_by_role("link", name="Markdown").get_attribute("href")
+    assert "[^1-1]: “The harbour bridge of Lindow is 412 metres long" in unquote(markdown or "")
+    with page.expect_download() as saved:
+        conversations.get_by_role("link", name="JSON").click()
+    assert saved.value.suggested_filename == "conversation.json"
+    (turn,) = json.loads(saved.value.path().read_text(encoding="utf-8"))
+    assert turn["question"] == BRIDGE
+    assert turn["citations"][0]["article_id"] == "bridge.md"
+
+
+def test_after_an_answer_questions_are_offered_that_the_articles_answer(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "How tall is the Zebulon lighthouse?")
+    expect(answer(page)).to_contain_text("37")
+    page.get_by_role("button", name="What is known about Anselm Quist?").click()
+    expect(page.get_by_test_id("user")).to_have_count(2)
+    expect(answer(page)).to_contain_text("Anselm Quist")
+    expect(answer(page).locator(".refused")).to_have_count(0)
+
+
+def test_readers_do_not_see_each_others_conversations(
+    page: Page, browser: Browser, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, GLOBE)
+    expect(answer(page)).to_contain_text("Antwerp")
+    stranger = browser.new_page()
+    open_page(stranger, real.url)
+    expect(stranger.get_by_test_id("user")).to_have_count(0)
+    expect(open_sidebar(stranger)).to_contain_text("kept here, in this browser alone")
+    stranger.close()
+
+
+def kept(page: Page) -> None:
+    """Wait until the browser has kept what was asked last."""
+    question = page.get_by_test_id("user").last.inner_text()
+    expect(page.locator("#conversations")).to_contain_text(question)
+    page.wait_for_function("localStorage.getItem('footnote') !== null")
+    page.wait_for_timeout(500)
