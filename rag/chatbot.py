@@ -43,6 +43,9 @@ from rag.settings import Settings
 HOPELESS = 0.1
 """Of the best sentence, a score that no generator's reading would make up for."""
 
+ALSO = "also:"
+"""What the ids of articles begin with that are not of the chatbot's own index."""
+
 OFFERS = 3
 """Questions offered after an answer."""
 
@@ -162,8 +165,9 @@ class Chatbot:
     ) -> abc.Generator[Answer]:
         """The answer as it comes about; the last one yielded is DONE. Raises QuestionError.
 
-        It rests on articles `among` those of the index, and on all that `also` holds. With nothing to
-        stand on, it refuses without asking the generator. Closing the iterator stops the generator.
+        It rests on articles `among` those of the index, and on all that `also` holds, whose ids then
+        begin with ALSO. With nothing to stand on, it refuses without asking the generator. Closing the
+        iterator stops the generator.
         """
         began = time.perf_counter()
         self.renew()
@@ -178,7 +182,8 @@ class Chatbot:
             standalone = yield from self._rewritten(standalone, told, answer)
         hits = retriever.retrieve(standalone, HITS, among)
         if also is not None:
-            hits = _ranked([*hits, *self._searching(also).retrieve(standalone, HITS)])
+            found_there = self._searching(also).retrieve(standalone, HITS)
+            hits = _ranked([*hits, *map(_marked, found_there)])
         evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
         answer = replace(
             answer,
@@ -202,14 +207,14 @@ class Chatbot:
         else:
             yield from self._by_short_answer(answer, found, composed, short)
 
-    def offers(self, answer: Answer) -> tuple[str, ...]:
-        """Up to OFFERS questions that could come after this one, and that the articles answer."""
+    def offers(self, answer: Answer, among: Among = EVERYTHING) -> tuple[str, ...]:
+        """Up to OFFERS questions that could come after this one, and that these articles answer."""
         retriever = self._retriever
         least = self._least(retriever.index)
 
         def answerable(question: str) -> bool:
             asked = StandaloneQuestion(question)
-            hits = retriever.retrieve(asked, HITS)
+            hits = retriever.retrieve(asked, HITS, among)
             evidence = weigh(asked, hits, self.encoder, retriever.index.rarity)
             return max((found.score for found in evidence), default=0.0) >= least
 
@@ -332,6 +337,12 @@ class Chatbot:
         struck = tuple(s for s in drafted.sentences if not s.supported)
         told = replace(quotation, sentences=quotation.sentences + struck)
         return _with(answer, Mode.QUOTED, told)
+
+
+def _marked(hit: Hit) -> Hit:
+    """A hit whose article cannot be taken for one of another index."""
+    passage = hit.passage
+    return replace(hit, passage=replace(passage, article_id=f"{ALSO}{passage.article_id}"))
 
 
 def _ranked(hits: Sequence[Hit]) -> list[Hit]:

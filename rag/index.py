@@ -29,6 +29,7 @@ from rag.commits import Commit, full_disk, read_only
 from rag.datatypes import EVERYTHING, Among, Article, EncoderId, Excerpt, Skipped
 from rag.errors import IndexDamaged, IndexUnusable
 from rag.language import searchable
+from rag.language import words as terms_in
 from rag.nearest import Batches, Nearest, build
 
 SCHEMA = """
@@ -271,6 +272,11 @@ class PassageIndex:
         rows = self._rows("SELECT title FROM articles ORDER BY date DESC, number LIMIT ?", most)
         return [title for (title,) in rows]
 
+    @cached_property
+    def article_count(self) -> int:
+        (count,) = self._rows("SELECT count(*) FROM articles")[0]
+        return int(count)
+
     def publishers(self) -> list[str]:
         """The sources that the articles name, in the alphabet's order."""
         rows = self._rows(
@@ -283,12 +289,12 @@ class PassageIndex:
     ) -> tuple[list[ArticleLine], int]:
         """The first `most` articles that hold all of `words`, and how many there are in all."""
         condition, values = _condition(among)
-        if words.strip():
+        if sought := [word for word in words.split() if terms_in(word)]:
             condition += (
                 " AND number IN (SELECT p.article FROM words w JOIN passages p ON p.number = w.rowid"
                 " WHERE words MATCH ?)"
             )
-            values.append(" AND ".join(map(_as_phrase, words.split())))
+            values.append(" AND ".join(map(_as_phrase, sought)))
         (count,) = self._rows(f"SELECT count(*) FROM articles WHERE {condition}", *values)[0]
         rows = self._rows(
             f"SELECT id, title, date, publisher FROM articles WHERE {condition}"
@@ -438,13 +444,16 @@ class PassageIndex:
         return rows[0] if rows else None
 
 
+_YEAR = "[0-9]" * 4
+
+
 def _condition(among: Among) -> tuple[str, list[Any]]:
     """The SQL condition on an article that it is among these, and its values."""
     conditions, values = ["TRUE"], list[Any](among.sources)
     if among.sources:
         conditions.append(f"publisher IN ({', '.join('?' * len(among.sources))})")
     if among.since or among.until:
-        conditions.append("date GLOB '[0-9][0-9][0-9][0-9]*'")
+        conditions.append(f"(date GLOB '{_YEAR}' OR date GLOB '{_YEAR}-[0-9][0-9]*')")
     if among.since:
         conditions.append("substr(date, 1, 10) >= ?")
         values.append(among.since)
@@ -456,7 +465,7 @@ def _condition(among: Among) -> tuple[str, list[Any]]:
 
 def _as_phrase(text: str) -> str:
     """The text as FTS5 reads it: words that follow each other, whatever else they mean there."""
-    return '"' + searchable(text).replace('"', '""') + '"'
+    return '"' + searchable(text).replace('"', '""').replace("\0", " ") + '"'
 
 
 def check_encoder(folder: Path, commit: Commit, encoder: EncoderId | None) -> None:

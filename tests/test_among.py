@@ -21,6 +21,7 @@ TOLD = {
     "old.md": ("2019-03-01", "Herald", "The ferry of Elm is 30 metres long."),
     "new.md": ("2024-11-05", "Courier", "The ferry of Elm is 45 metres long."),
     "undated.md": ("last spring", "Courier", "The ferry of Elm is painted green."),
+    "slashed.md": ("2024/01/01", "Slash", "The ferry of Elm has two decks."),
     "nameless.md": (None, None, "The ferry of Elm carries nine cars."),
 }
 
@@ -60,6 +61,7 @@ def found(index: PassageIndex, encoder: Encoder, among: Among) -> set[str]:
         (Among(since="2024-11", until="2024-11"), {"new.md"}),
         (Among(since="2024-11-06"), set()),
         (Among(until="2024-11-05"), {"old.md", "new.md"}),
+        (Among(since="1000", until="9999"), {"old.md", "new.md"}),
         (Among(sources=("'; DROP TABLE articles; --",)), set()),
     ],
 )
@@ -100,7 +102,7 @@ def test_an_answer_rests_on_another_index_as_well(
         )
     assert "Runa Holm" in answer.text
     assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
-    assert {"note.txt", "old.md"} <= {hit.passage.article_id for hit in answer.hits}
+    assert {"also:note.txt", "old.md"} <= {hit.passage.article_id for hit in answer.hits}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,7 @@ def test_an_answer_rests_on_another_index_as_well(
         (Order.OLDEST, "old.md", "nameless.md"),
         (Order.TITLE, "nameless.md", "undated.md"),
         (Order.SOURCE, "undated.md", "nameless.md"),
+        (Order.NEWEST, "undated.md", "nameless.md"),
     ],
 )
 def test_articles_are_listed_in_the_order_asked_for(
@@ -122,6 +125,7 @@ def test_articles_are_listed_by_their_words_as_many_as_wanted(index: PassageInde
     listed, count = index.listing("green FERRY", EVERYTHING, Order.NEWEST, 10)
     assert ([line.id for line in listed], count) == (["undated.md"], 1)
     listed, count = index.listing("ferry", EVERYTHING, Order.NEWEST, 2)
-    assert (len(listed), count) == (2, 4)
+    assert (len(listed), count) == (2, 5)
     assert index.listing('" OR *', EVERYTHING, Order.NEWEST, 2) == ([], 0)
-    assert index.publishers() == ["Courier", "Herald"]
+    assert index.listing("ferry & Elm \0", EVERYTHING, Order.NEWEST, 2)[1] == 5
+    assert index.publishers() == ["Courier", "Herald", "Slash"]

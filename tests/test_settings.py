@@ -19,6 +19,8 @@ GIVEN: dict[str, Any] = {
     "strictness": "high",
     "threads": 3,
     "cache": Path("/somewhere/cache"),
+    "feedback": Path("/somewhere/feedback.jsonl"),
+    "uploads": "shared",
     "host": "0.0.0.0",
     "port": 8123,
 }
@@ -37,7 +39,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    other = {**GIVEN, "threads": 4, "port": 8124, "strictness": "low", "adapter": "on"}[name]
+    changed = {"threads": 4, "port": 8124, "strictness": "low", "adapter": "on", "uploads": "own"}
+    other = (GIVEN | changed)[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"
     assert str(getattr(load(**{name: flag}), name)) == str(flag)

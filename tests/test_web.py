@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,16 @@ from hypothesis import strategies as st
 
 from rag.chatbot import Chatbot
 from rag.datatypes import Answer, Article, Mode
+from rag.encoder import Encoder
+from rag.errors import QuestionError
 from rag.questions import expectations_of
-from rag.web import feedback, rendering
+from rag.settings import load
+from rag.web import rendering
 from rag.web.conversations import Conversation, Conversations, Turn, kept, to_keep
-from rag.web.desk import WAITING, Busy, Line, Shelf
+from rag.web.desk import MOST_BYTES, MOST_UPLOADING, WAITING, Busy, Desk, Line, Shelf
+from rag.web.feedback import NOT_SAID, Feedback
 from rag.web.texts import Texts, entries, for_reader
+from rag.web.uploads import Uploads
 
 QUESTION = "How high is the lighthouse of Sant Oriol?"
 EN = Texts("en")
@@ -103,6 +109,22 @@ def test_tabs_add_to_each_other_and_what_is_deleted_stays_away() -> None:
     assert shelf.merged("reader", [old, one], 50) == [two, old]
 
 
+def test_a_browser_is_given_no_more_than_it_can_keep() -> None:
+    long = "x" * (MOST_BYTES // 3)
+    talks = [{"id": str(at), "changed": float(at), "turns": [long]} for at in range(5)]
+    assert [talk["id"] for talk in Shelf().merged("reader", talks, 50)] == ["4", "3"]
+
+
+def test_a_kept_conversation_that_goes_on_takes_the_place_of_the_kept_one(
+    chatbot: Chatbot,
+) -> None:
+    (before,) = kept([to_keep(talk(answered(chatbot)))], chatbot.index.article, "gone")
+    after = before.asked("And how far can the lamp be seen?")
+    assert after.replaces == before.id != after.id
+    assert len(after.turns) == 2
+    assert after.with_turns(()).asked("Another?").id == after.id
+
+
 # -- the line
 
 
@@ -133,11 +155,12 @@ def test_a_verdict_is_a_question_that_eval_reads(chatbot: Chatbot, tmp_path: Pat
     refused = answered(chatbot, "Who won the chess world cup in Baku?")
     assert refused.mode is Mode.REFUSED
     said = talk(answered(chatbot), refused)
-    assert feedback.note(file, said, 0, True, "")
-    assert feedback.note(file, said, 1, True, "")
-    assert feedback.note(file, said, 0, False, "feedback_wrong")
-    assert feedback.note(file, said, 0, False, feedback.NOT_SAID)
-    assert not feedback.note(file, said, 0, False, feedback.NOT_SAID), "told twice"
+    verdicts = Feedback(file)
+    assert verdicts.note(said, 0, True, "")
+    assert verdicts.note(said, 1, True, "")
+    assert verdicts.note(said, 0, False, "feedback_wrong")
+    assert verdicts.note(said, 0, False, NOT_SAID)
+    assert not verdicts.note(said, 0, False, NOT_SAID), "told twice"
     liked, rightly_refused, wrong, not_said = expectations_of(file)
     assert dict(liked.gains) == {"lighthouse.md": 1}
     assert rightly_refused.unanswerable
@@ -145,6 +168,125 @@ def test_a_verdict_is_a_question_that_eval_reads(chatbot: Chatbot, tmp_path: Pat
     assert not wrong.gains
     assert not wrong.unanswerable
     assert not_said.unanswerable
+
+
+def test_what_a_reader_has_added_is_not_for_the_owners_file(
+    chatbot: Chatbot, encoder: Encoder, tmp_path: Path
+) -> None:
+    own = Uploads(encoder)
+    own.add([str(written(tmp_path, "diary.txt", "My cat is called Mortimer."))])
+    *_, answer = chatbot.ask("What is my cat called?", also=own.index)
+    assert "Mortimer" in answer.text
+    verdicts = Feedback(tmp_path / "feedback.jsonl")
+    verdicts.note(talk(answer), 0, True, "")
+    assert "Mortimer" not in verdicts.file.read_text()
+    own.close()
+
+
+def test_where_verdicts_cannot_be_noted_it_is_said(chatbot: Chatbot, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(QuestionError, match="RAG_FEEDBACK"):
+        Feedback(tmp_path / "folder").note(talk(answered(chatbot)), 0, True, "")
+
+
+# -- files of a reader's own
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+@pytest.fixture
+def uploads(encoder: Encoder) -> Iterator[Uploads]:
+    own = Uploads(encoder)
+    yield own
+    own.close()
+
+
+def test_rows_that_claim_the_name_of_a_file_elsewhere_delete_nothing(
+    uploads: Uploads, tmp_path: Path
+) -> None:
+    precious = written(tmp_path, "thesis.txt", "Years of work.")
+    up = "../" * 20 + str(precious).lstrip("/")
+    rows = [json.dumps({"id": id, "text": "x y z"}) for id in (str(precious), up) for _ in range(2)]
+    uploads.add([str(written(tmp_path, "rows.jsonl", "\n".join(rows)))])
+    assert uploads.names == ["rows.jsonl"]
+    assert len(uploads.skipped) == 2
+    assert precious.read_text() == "Years of work."
+
+
+def test_an_added_article_stands_in_for_none_of_the_index(
+    chatbot: Chatbot, uploads: Uploads, tmp_path: Path
+) -> None:
+    row = {"id": "lighthouse.md", "text": "The lighthouse of Sant Oriol is 99 metres high."}
+    uploads.add([str(written(tmp_path, "rows.jsonl", json.dumps(row)))])
+    *_, answer = chatbot.ask(QUESTION, also=uploads.index)
+    by_id = {hit.passage.article_id: hit.passage.text for hit in answer.hits}
+    assert "37 metres" in by_id["lighthouse.md"]
+    assert "99 metres" in by_id["also:lighthouse.md"]
+
+
+def test_what_cannot_be_read_leaves_the_other_files_as_they_were(
+    uploads: Uploads, tmp_path: Path
+) -> None:
+    uploads.add([str(written(tmp_path, "broken.pdf", "%PDF-1.7 no more"))])
+    assert "broken.pdf" in uploads.problem
+    assert str(tmp_path) not in uploads.problem
+    assert (uploads.names, uploads.index) == ([], None)
+    uploads.add(
+        [str(written(tmp_path, "a.txt", "The first.")), str(written(tmp_path, "b.pdf", "%"))]
+    )
+    assert uploads.names == ["a.txt"]
+    assert [skipped.path for skipped in uploads.skipped] == ["b.pdf"]
+    assert uploads.index is not None
+    assert uploads.index.article_count == 1
+
+
+def test_files_of_one_name_stand_beside_each_other(uploads: Uploads, tmp_path: Path) -> None:
+    for text in ("The first.", "The second."):
+        uploads.add([str(written(tmp_path, "note.txt", text))])
+    assert uploads.names == ["note (2).txt", "note.txt"]
+
+
+def test_of_too_much_the_rest_is_named(
+    uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.web.uploads.MOST_BYTES", 15)
+    uploads.add([str(written(tmp_path, f"{n}.txt", "Ten bytes.")) for n in (1, 2)])
+    assert uploads.names == ["1.txt"]
+    assert [skipped.path for skipped in uploads.skipped] == ["2.txt"]
+
+
+def test_nothing_is_left_of_a_reader_who_has_gone(uploads: Uploads, tmp_path: Path) -> None:
+    uploads.add([str(written(tmp_path, "note.txt", "The first."))])
+    folder = Path(uploads._folder.name)
+    uploads.close()
+    uploads.add([str(written(tmp_path, "late.txt", "Too late."))])
+    assert not folder.exists()
+    assert (uploads.names, uploads.index) == ([], None)
+
+
+def test_shared_files_stay_when_a_reader_leaves_and_own_ones_do_not(
+    index_folder: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    for kind in ("shared", "own"):
+        desk = Desk(load(index=index_folder, uploads=kind))
+        held = desk.uploads("one", encoder)
+        held.add([str(written(tmp_path, "note.txt", "The first."))])
+        for session in ("shared", " of all readers", "another", "one"):
+            desk.leave(session)
+        assert (desk.uploads_of("one") is held) is (kind == "shared")
+        held.close()
+
+
+def test_of_too_many_readers_files_the_oldest_go(index_folder: Path, encoder: Encoder) -> None:
+    desk = Desk(load(index=index_folder, uploads="own"))
+    held = [desk.uploads(str(n), encoder) for n in range(MOST_UPLOADING + 1)]
+    assert desk.uploads_of("0") is None
+    assert not Path(held[0]._folder.name).exists()
+    for own in held:
+        own.close()
 
 
 # -- the words

@@ -42,12 +42,15 @@ Turns = tuple[Turn, ...]
 class Conversation:
     """Turns, oldest first; `changed` is when the last came, in seconds since 1970.
 
-    It gets its id with the first question.
+    It gets its id with the first question. One that a browser had kept gets another when it goes on, in
+    place of the one that it `replaces`: it may go on in another tab as well.
     """
 
     id: str = ""
-    turns: Turns = ()
-    changed: float = 0.0
+    replaces: str = ""
+    is_kept: bool = False
+    turns: Turns = field(default=(), kw_only=True)
+    changed: float = field(default=0.0, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -61,7 +64,9 @@ class Conversation:
         """With one more question; as it was when that is empty or comes too early."""
         if self.busy or not question.strip():
             return self
-        begun = self if self.id else replace(self, id=secrets.token_hex(8))
+        begun = self
+        if self.is_kept or not self.id:
+            begun = replace(self, id=secrets.token_hex(8), replaces=self.id, is_kept=False)
         return begun.with_turns((*self.turns, Turn(question.strip())))
 
     def with_turns(self, turns: Turns) -> "Conversation":
@@ -152,7 +157,8 @@ def kept(stored: Any, find: Find, gone: str) -> list[Conversation]:
     for talk in stored if isinstance(stored, list) else []:
         try:
             turns = tuple(_turn(turn, find, gone) for turn in talk["turns"])
-            found.append(Conversation(str(talk["id"]), turns, float(talk["changed"])))
+            changed = float(talk["changed"])
+            found.append(Conversation(str(talk["id"]), turns=turns, changed=changed, is_kept=True))
         except (KeyError, TypeError, ValueError):
             continue
     return found
@@ -175,7 +181,7 @@ def _bare(answer: Answer) -> Any:
     citations = tuple(
         replace(c, quote=replace(_place(c.quote), text=c.quote.text)) for c in answer.citations
     )
-    bare = replace(answer, hits=hits, citations=citations, draft="")
+    bare = replace(answer, hits=hits, citations=citations, draft="", thought="")
     return _ANSWER.dump_python(bare, mode="json", exclude_defaults=True)
 
 

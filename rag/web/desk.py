@@ -1,20 +1,23 @@
 """The chatbot behind the page, and the readers who wait for it."""
 
+import json
 import sys
 import threading
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import accumulate
 from typing import Any
 
-from rag.chatbot import Chatbot
+from rag.chatbot import ALSO, Chatbot
 from rag.datatypes import Among, Answer, Article, Message
 from rag.encoder import Encoder
 from rag.errors import RagError
 from rag.index import PassageIndex
 from rag.settings import Settings
 from rag.suggestions import LONGEST, about_title
+from rag.web.feedback import Feedback
 from rag.web.uploads import Uploads
 
 EXAMPLES = 4
@@ -26,13 +29,25 @@ WAITING = 32
 MOST_READERS = 1000
 """Browsers whose conversations are remembered between their tabs."""
 
-SHARED = "shared"
+MOST_SESSIONS = 10_000
+"""Whose questions are counted."""
+
+MOST_UPLOADING = 20
+"""Readers whose files are held at once; the oldest are forgotten for another's."""
+
+MOST_CHANGED = 200
+"""Conversations of a browser that are remembered between its tabs."""
+
+MOST_BYTES = 2_000_000
+"""That a browser is given to keep: it takes no more than five million, encrypted and encoded."""
+
+_SHARED = " of all readers"
 
 
 class Desk:
     """The chatbot behind the page: opened at once, its models loaded on a thread of their own.
 
-    `problem` says why there is none; it is True when that is not for a reader's eyes.
+    `problem` says why there is none; `broken`, that the reason is not for a reader's eyes.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,9 +57,9 @@ class Desk:
         self.settings = settings
         self.line = Line()
         self.shelf = Shelf()
-        self.begun: set[str] = set()
-        """Sessions in which something has been asked."""
-        self._uploads: dict[str, Uploads] = {}
+        self.feedback = Feedback(settings.feedback)
+        self._asked: OrderedDict[str, int] = OrderedDict()
+        self._uploads: OrderedDict[str, Uploads] = OrderedDict()
         self._settled = threading.Event()
         self._open()
 
@@ -80,9 +95,21 @@ class Desk:
 
     def article(self, id: str, session: str) -> Article | None:
         """Of the index, or of what the reader of this session has added."""
-        own = self.uploads_of(session)
-        found = own.article(id) if own else None
-        return found or (self.chatbot.index.article(id) if self.chatbot else None)
+        if id.startswith(ALSO):
+            own = self.uploads_of(session)
+            return own.article(id.removeprefix(ALSO)) if own else None
+        return self.chatbot.index.article(id) if self.chatbot else None
+
+    def count(self, session: str) -> None:
+        """Note that something has been asked in this session."""
+        self._asked[session] = self.asked(session) + 1
+        self._asked.move_to_end(session)
+        while len(self._asked) > MOST_SESSIONS:
+            self._asked.popitem(last=False)
+
+    def asked(self, session: str) -> int:
+        """How many questions have been asked in this session."""
+        return self._asked.get(session, 0)
 
     def uploads_of(self, session: str) -> Uploads | None:
         return self._uploads.get(self._key(session))
@@ -91,18 +118,19 @@ class Desk:
         """Where this reader's files go, and are encoded by `encoder`."""
         key = self._key(session)
         if key not in self._uploads:
+            while len(self._uploads) >= MOST_UPLOADING:
+                self._uploads.popitem(last=False)[1].close()
             self._uploads[key] = Uploads(encoder)
         return self._uploads[key]
 
     def leave(self, session: str) -> None:
         """Forget what only this reader could see."""
-        self.begun.discard(session)
-        gone = self._uploads.pop(session, None)
-        if gone:
-            gone.close()
+        self._asked.pop(session, None)
+        if self.settings.uploads != "shared" and session in self._uploads:
+            self._uploads.pop(session).close()
 
     def _key(self, session: str) -> str:
-        return SHARED if self.settings.uploads == "shared" else session
+        return _SHARED if self.settings.uploads == "shared" else session
 
     def _open(self) -> None:
         try:
@@ -213,7 +241,11 @@ class Shelf:
 
     def put(self, reader: str, id: str, talk: dict[str, Any] | None) -> None:
         """As one tab has it now; None when it was deleted."""
-        self._changed.setdefault(reader, {})[id] = talk
+        talks = self._changed.setdefault(reader, {})
+        talks.pop(id, None)
+        talks[id] = talk
+        if len(talks) > MOST_CHANGED:
+            del talks[next(iter(talks))]
         self._changed.move_to_end(reader)
         while len(self._changed) > MOST_READERS:
             self._changed.popitem(last=False)
@@ -225,4 +257,6 @@ class Shelf:
         talks: dict[str, dict[str, Any] | None] = {talk["id"]: talk for talk in kept}
         talks |= self._changed.get(reader, {})
         left = [talk for talk in talks.values() if talk and talk["turns"]]
-        return sorted(left, key=lambda talk: -talk["changed"])[:most]
+        newest = sorted(left, key=lambda talk: -talk["changed"])[:most]
+        sizes = accumulate(len(json.dumps(talk)) for talk in newest)
+        return [talk for talk, size in zip(newest, sizes, strict=True) if size <= MOST_BYTES]

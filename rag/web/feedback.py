@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections import deque
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from rag.chatbot import ALSO
 from rag.datatypes import Answer, Mode
 from rag.errors import QuestionError
 from rag.web.conversations import Conversation
@@ -15,29 +15,35 @@ NOT_SAID = "feedback_refuse"
 """The reason of who says that the articles do not hold what was answered."""
 
 
-_LOCK = Lock()
+class Feedback:
+    """The file of verdicts."""
 
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._last: dict[str, Any] = {}
+        self._lock = Lock()
 
-def note(file: Path, talk: Conversation, turn: int, liked: bool, reason: str) -> bool:
-    """Add the verdict on the answer of that turn, counted from 0; False when it was just added.
+    def note(self, talk: Conversation, turn: int, liked: bool, reason: str) -> bool:
+        """Add the verdict on the answer of that turn, counted from 0; False when it was just added.
 
-    Gradio tells one click on a reason twice. Raises QuestionError.
-    """
-    line = as_line(talk, turn, liked, reason)
-    try:
-        with _LOCK:
-            if line == _last(file):
+        Gradio tells one click on a reason twice. Raises QuestionError.
+        """
+        line = as_line(talk, turn, liked, reason)
+        now = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        with self._lock:
+            if line == self._last:
                 return False
-            file.parent.mkdir(parents=True, exist_ok=True)
-            now = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-            with file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(line | now, ensure_ascii=False) + "\n")
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                with self.file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(line | now, ensure_ascii=False) + "\n")
+            except OSError as error:
+                raise QuestionError(
+                    f"The file {self.file} cannot be written: {error.strerror}.",
+                    remedy="Set RAG_FEEDBACK to another.",
+                ) from error
+            self._last = line
             return True
-    except OSError as error:
-        raise QuestionError(
-            f"The file {file} cannot be written: {error.strerror}.",
-            remedy="Set RAG_FEEDBACK to another.",
-        ) from error
 
 
 def as_line(talk: Conversation, turn: int, liked: bool, reason: str) -> dict[str, Any]:
@@ -45,21 +51,13 @@ def as_line(talk: Conversation, turn: int, liked: bool, reason: str) -> dict[str
     asked = talk.turns[turn]
     answer = asked.answer
     line: dict[str, Any] = {"question": asked.question}
-    if history := talk.up_to(turn).history():
-        line["history"] = history
-    if answer is not None:
+    answers = [told.answer for told in talk.turns[: turn + 1] if told.answer]
+    if not any(map(_is_private, answers)) and answer is not None:
+        if history := talk.up_to(turn).history():
+            line["history"] = history
         line |= _expected(answer, liked, reason)
         line |= {"answer": answer.text, "mode": answer.mode.value}
     return line | ({"liked": liked, "reason": reason} if reason else {"liked": liked})
-
-
-def _last(file: Path) -> dict[str, Any] | None:
-    """The last line of the file, without its time."""
-    if not file.is_file():
-        return None
-    with file.open(encoding="utf-8") as lines:
-        last = deque(lines, maxlen=1)
-    return {k: v for k, v in json.loads(last[0]).items() if k != "time"} if last else None
 
 
 def _expected(answer: Answer, liked: bool, reason: str) -> dict[str, Any]:
@@ -68,3 +66,8 @@ def _expected(answer: Answer, liked: bool, reason: str) -> dict[str, Any]:
         cited = dict.fromkeys(citation.quote.article_id for citation in answer.citations)
         return {"article_ids": list(cited)}
     return {"unanswerable": True} if (liked and refused) or reason == NOT_SAID else {}
+
+
+def _is_private(answer: Answer) -> bool:
+    """Whether it rests on what the reader has added: that is not for the owner's file."""
+    return any(hit.passage.article_id.startswith(ALSO) for hit in answer.hits)

@@ -77,6 +77,12 @@
     setTimeout(() => (link.textContent = said), 1500);
   };
 
+  // Who goes back from an article is at its source again.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("[data-do=back]")) return;
+    setTimeout(() => document.querySelector("#sources section:not([hidden]) .source")?.focus(), 300);
+  });
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a.marker, a.copy");
     if (!link) return;

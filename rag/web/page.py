@@ -34,6 +34,9 @@ LINES = 50
 REASONS = ("feedback_wrong", "feedback_source", feedback.NOT_SAID, "feedback_missed")
 """Why an answer is not liked, beside no reason."""
 
+MOST_READING = 3
+"""Readers whose files are read at once."""
+
 Changes = dict[Any, Any]
 """Parts of the page → what they become."""
 
@@ -47,7 +50,7 @@ def page_of(desk: Desk) -> Any:
         _connect_conversations(desk, page, parts)
         _connect_articles(desk, parts)
         if desk.settings.uploads != "off":
-            _connect_uploads(desk, parts)
+            _connect_uploads(desk, page, parts)
     return page.queue(max_size=2 * WAITING, api_open=False)
 
 
@@ -79,7 +82,6 @@ class Parts:
     chat: Any
     offer: Any
     examples: Sequence[Any]
-    scope: Any
     scope_sources: Any
     scope_since: Any
     scope_until: Any
@@ -221,7 +223,7 @@ def _laid_out_chat(t: Any, uploads: str) -> dict[str, Any]:
         made["examples"] = [
             gr.Button("", size="sm", min_width=240, visible=False) for _ in range(EXAMPLES)
         ]
-    with gr.Accordion(t("among"), open=False, elem_id="scope") as made["scope"]:
+    with gr.Accordion(t("among"), open=False, elem_id="scope"):
         made |= _laid_out_scope(t, "scope")
     with gr.Accordion(t("uploads"), open=False, elem_id="uploads", visible=uploads != "off"):
         hint = "uploads_shared_hint" if uploads == "shared" else "uploads_hint"
@@ -310,7 +312,7 @@ def _status(desk: Desk, t: Texts) -> str:
         return rendering.status(desk.problem or t("broken"), "", "")
     if not desk.settled or desk.chatbot is None:
         return rendering.status("", t("loading"), "loading")
-    held = t.counted("n_articles", desk.chatbot.index.contents().articles)
+    held = t.counted("n_articles", desk.chatbot.index.article_count)
     said = t("status", articles=held, generator=desk.settings.generator)
     return rendering.status("", said, "ready")
 
@@ -328,7 +330,7 @@ async def answering(
     if not talk.busy:
         return
     turn = talk.turns[-1]
-    desk.reopen()
+    await asyncio.to_thread(desk.reopen)
     while not desk.settled:
         yield talk.with_last(replace(turn, note=t("still_loading")))
         await asyncio.sleep(PERIOD_S)
@@ -372,11 +374,11 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
     import gradio as gr
 
     def take(asked: str, held: Conversations, request: gr.Request) -> Changes:
-        desk.begun.add(_session(request))
         now = held.showing(held.shown.asked(asked))
-        cleared = asked if now.shown is held.shown else ""
-        shown = parts.showing(now, _texts(request)) | {parts.question: cleared}
-        return shown if now.shown is held.shown else shown | parts.offering([])
+        if now.shown is held.shown:
+            raise _not_now()
+        desk.count(_session(request))
+        return parts.showing(now, _texts(request)) | {parts.question: ""} | parts.offering([])
 
     def again(event: gr.RetryData, held: Conversations, request: gr.Request) -> Changes:
         return anew_from(event.index, None, held, request)
@@ -391,7 +393,8 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
         if value is not None:
             asked = rendering.unescaped(value if isinstance(value, str) else value[0]["text"])
         if held.shown.busy or not asked.strip():
-            return parts.showing(held, _texts(request))
+            raise _not_now()
+        desk.count(_session(request))
         talk = held.shown.up_to(turn).asked(asked[:MOST_CHARACTERS])
         return parts.showing(held.showing(talk), _texts(request)) | parts.offering([])
 
@@ -414,17 +417,24 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
         ended = talk.ended(t("stopped" if begun else "unanswered"))
         return parts.settled(held.showing(ended), t)
 
-    def offer(held: Conversations) -> Changes:
+    def offer(
+        held: Conversations, sources: list[str], since: str, until: str, request: gr.Request
+    ) -> Changes:
         last = held.shown.turns[-1].answer if held.shown.turns else None
-        return parts.offering(desk.chatbot.offers(last) if desk.chatbot and last else [])
+        if desk.chatbot is None or last is None:
+            return parts.offering([])
+        before = desk.asked(_session(request))
+        offers = desk.chatbot.offers(last, _among(sources, since, until))
+        # Another question may have been asked meanwhile.
+        return parts.offering(offers if desk.asked(_session(request)) == before else [])
 
     def like(event: gr.LikeData, held: Conversations, request: gr.Request) -> None:
         t, liked = _texts(request), event.liked
         reason = next((key for key in REASONS if Texts("en")(key) == liked), "")
         turn = _turn_at(held.shown, event.index)
         try:
-            if feedback.note(desk.settings.feedback, held.shown, turn, liked is True, reason):
-                gr.Info(t("thanks", file=desk.settings.feedback))
+            if desk.feedback.note(held.shown, turn, liked is True, reason):
+                gr.Info(t("thanks", file=desk.feedback.file))
         except RagError as error:
             gr.Warning(str(error))
 
@@ -438,7 +448,8 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
     takes += [parts.chat.edit(edit, parts.held, anew, **_QUICK)]
     inputs = [parts.held, *parts.scoped]
     answers = [
-        taken.then(answer, inputs, [*parts.shown_settled, parts.status], **one) for taken in takes
+        taken.success(answer, inputs, [*parts.shown_settled, parts.status], **one)
+        for taken in takes
     ]
     # Stop only cancels. Gradio takes that for a failure too, so that closing the question falls to
     # `failure` alone: were Stop to close it as well, whichever came last would have its say.
@@ -448,7 +459,7 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
         keeping = _keeping(desk), [parts.held, parts.stored], parts.stored
         ended.then(*keeping, **_QUICK)
         done = answered.success(*keeping, **_QUICK)
-        done.then(offer, parts.held, parts.offered, **_QUICK)
+        done.then(offer, inputs, parts.offered, **_QUIET | {"concurrency_limit": 1})
     parts.chat.like(like, parts.held, None, **_QUIET)
 
 
@@ -481,14 +492,15 @@ def _connect_conversations(desk: Desk, page: Any, parts: Parts) -> None:
 
     def arrive(held: Conversations, stored: Any, request: gr.Request) -> Changes:
         t, session = _texts(request), _session(request)
-        found = kept(_talks(stored), lambda id: _article(desk, id, session), t("gone"))
+        talks = desk.shelf.merged(_reader(stored), _talks(stored), MOST_KEPT)
+        found = kept(talks, lambda id: _article(desk, id, session), t("gone"))
         now = held.joined(found)
         if now.all and not now.shown.turns:
             now = now.opened(now.all[0].id)
         offers = [] if now.shown.turns else desk.examples()
         shown = parts.settled(now, t) | parts.welcoming(desk, t) | parts.offering(offers)
         # Who was quicker with a question than this, has a conversation by now.
-        return parts.welcoming(desk, t) if session in desk.begun else shown
+        return parts.welcoming(desk, t) if desk.asked(session) else shown
 
     def begin(held: Conversations, request: gr.Request) -> Changes:
         t = _texts(request)
@@ -498,15 +510,17 @@ def _connect_conversations(desk: Desk, page: Any, parts: Parts) -> None:
     def turn_to(
         event: gr.EventData, held: Conversations, stored: Any, request: gr.Request
     ) -> Changes:
-        chosen = event._data
-        id = str(chosen["id"])
-        if chosen["do"] == "delete":
-            held, stored = held.without(id), _with(desk, stored, id, None)
+        if held.shown.busy:
+            raise _not_now()
+        desk.count(_session(request))
+        id, changes = _told(event, "id"), {}
+        if _told(event, "do") == "delete":
+            desk.shelf.put(_reader(stored), id, None)
+            held, changes = held.without(id), {parts.stored: _merged(desk, stored)}
         elif id != held.shown.id:
             held = held.opened(id)
         offers = [] if held.shown.turns else desk.examples()
-        shown = parts.settled(held, _texts(request)) | parts.offering(offers)
-        return shown | {parts.stored: stored}
+        return parts.settled(held, _texts(request)) | parts.offering(offers) | changes
 
     def look(request: gr.Request) -> Changes:
         status = _status(desk, _texts(request))
@@ -526,29 +540,42 @@ def _connect_conversations(desk: Desk, page: Any, parts: Parts) -> None:
 
 def _keeping(desk: Desk) -> Any:
     def keep(held: Conversations, stored: Any) -> Any:
-        return _with(desk, stored, held.shown.id, to_keep(held.shown))
+        stored = {"reader": _reader(stored), "talks": _talks(stored)}
+        talk = held.shown
+        desk.shelf.put(stored["reader"], talk.id, to_keep(talk))
+        if talk.replaces:
+            desk.shelf.put(stored["reader"], talk.replaces, None)
+        return _merged(desk, stored)
 
     return keep
 
 
-def _with(desk: Desk, stored: Any, id: str, talk: dict[str, Any] | None) -> dict[str, Any]:
-    """What a browser keeps, with that conversation as it is now; without it when it is None."""
+def _merged(desk: Desk, stored: Any) -> dict[str, Any]:
+    """What a browser is to keep: what it had, as all of its tabs have changed it."""
     reader = _reader(stored)
-    desk.shelf.put(reader, id, talk)
     return {"reader": reader, "talks": desk.shelf.merged(reader, _talks(stored), MOST_KEPT)}
 
 
 def _talks(stored: Any) -> list[dict[str, Any]]:
     """What a browser had kept; nothing of what is not as this page wrote it."""
     talks = stored.get("talks") if isinstance(stored, dict) else None
-    sound = {"id", "changed", "turns"}
-    return [talk for talk in talks or [] if isinstance(talk, dict) and sound <= talk.keys()]
+    return [talk for talk in talks if _is_talk(talk)] if isinstance(talks, list) else []
+
+
+def _is_talk(talk: Any) -> bool:
+    return (
+        isinstance(talk, dict)
+        and isinstance(talk.get("id"), str)
+        and isinstance(talk.get("changed"), float)
+        and isinstance(talk.get("turns"), list)
+    )
 
 
 def _reader(stored: Any) -> str:
     """What tells this browser from others; a new one when it has not been here."""
     known = stored.get("reader") if isinstance(stored, dict) else None
-    return known if isinstance(known, str) else secrets.token_hex(16)
+    sound = isinstance(known, str) and re.fullmatch("[0-9a-f]{32}", known)
+    return str(known) if sound else secrets.token_hex(16)
 
 
 def _article(desk: Desk, id: str, session: str) -> Article | None:
@@ -586,14 +613,13 @@ def _connect_articles(desk: Desk, parts: Parts) -> None:
         }
 
     def read(event: gr.EventData, request: gr.Request) -> Changes:
-        chosen = event._data
-        if chosen["do"] != "read":
+        if _told(event, "do") != "read":
             return {
                 parts.reader: gr.update(visible="hidden"),
                 parts.sources: gr.update(visible=True),
             }
-        found = _article(desk, str(chosen["article"]), _session(request))
-        start, end = int(chosen["start"]), int(chosen["end"])
+        found = _article(desk, _told(event, "article"), _session(request))
+        start, end = (int(_told(event, place) or 0) for place in ("start", "end"))
         shown = rendering.article(found, start, end, _texts(request))
         return {
             parts.reader: gr.update(value=shown, visible=True),
@@ -605,9 +631,11 @@ def _connect_articles(desk: Desk, parts: Parts) -> None:
         *(parts.found_sources, parts.found_since, parts.found_until),
     ]
     looked = [*fields, parts.shown], [parts.found, parts.more]
-    gr.on([parts.articles.select, *(f.change for f in fields)], find, *looked, **_QUICK)
+    begun = [parts.articles.select, *(f.change for f in fields)]
+    counted = gr.on(begun, lambda: LINES, [], parts.shown, **_QUICK)
     grown = parts.more.click(lambda most: most + LINES, parts.shown, parts.shown, **_QUICK)
-    grown.then(find, *looked, **_QUICK)
+    for changed in (counted, grown):
+        changed.then(find, *looked, **_QUICK)
     for part in (parts.sources, parts.found, parts.reader):
         part.select(read, [], [parts.reader, parts.sources], **_QUICK)
 
@@ -615,7 +643,7 @@ def _connect_articles(desk: Desk, parts: Parts) -> None:
 # -- files of the reader's own
 
 
-def _connect_uploads(desk: Desk, parts: Parts) -> None:
+def _connect_uploads(desk: Desk, page: Any, parts: Parts) -> None:
     import gradio as gr
 
     async def take(files: list[str] | None, request: gr.Request) -> AsyncIterator[Changes]:
@@ -630,17 +658,38 @@ def _connect_uploads(desk: Desk, parts: Parts) -> None:
         while not adding.done():
             yield {parts.dropped: rendering.uploads(uploads, t, doing=True)}
             await asyncio.sleep(PERIOD_S)
+        await adding
         yield {parts.dropped: rendering.uploads(uploads, t), parts.drop: None}
 
     def remove(event: gr.EventData, request: gr.Request) -> Changes:
         uploads = desk.uploads_of(_session(request))
         if uploads is None:
             return {parts.dropped: ""}
-        uploads.remove(str(event._data["name"]))
+        uploads.remove(_told(event, "name"))
         return {parts.dropped: rendering.uploads(uploads, _texts(request))}
 
-    parts.drop.upload(take, parts.drop, [parts.dropped, parts.drop], **_QUIET)
+    def arrive(request: gr.Request) -> Changes:
+        uploads = desk.uploads_of(_session(request))
+        return {parts.dropped: rendering.uploads(uploads, _texts(request)) if uploads else ""}
+
+    several = _QUIET | {"concurrency_limit": MOST_READING}
+    parts.drop.upload(take, parts.drop, [parts.dropped, parts.drop], **several)
+    page.load(arrive, [], [parts.dropped], **_QUICK)
     parts.dropped.select(remove, [], [parts.dropped], **_QUICK)
+
+
+def _not_now() -> Exception:
+    """What ends an event without a word: nothing changes, and nothing that follows it happens."""
+    import gradio as gr
+
+    silent: Exception = gr.Error("", visible=False, print_exception=False)
+    return silent
+
+
+def _told(event: "gr.EventData", key: str) -> str:
+    """What a click has told of the button; empty when it has not."""
+    data = event._data if isinstance(event._data, dict) else {}
+    return str(data.get(key, ""))
 
 
 def _session(request: "gr.Request") -> str:

@@ -207,8 +207,8 @@ def uploads(held: Uploads, t: Texts, *, doing: bool = False) -> str:
         t=t,
         doing=t("uploads_reading", percent=f"{held.share_done:.0%}") if doing else "",
         problem=held.problem,
-        names=held.names if held.index else [],
-        count=held.index.contents().articles if held.index else 0,
+        names=held.names,
+        count=held.index.article_count if held.index else 0,
         skipped=[(Path(skipped.path).name, skipped.reason) for skipped in held.skipped],
     )
 

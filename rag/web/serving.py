@@ -1,6 +1,7 @@
 """The page launched: its address, its looks, and what of Gradio's is shut."""
 
 import os
+import re
 import socket
 import threading
 from errno import EADDRINUSE
@@ -11,7 +12,7 @@ from rag.errors import PageError
 from rag.settings import Settings
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
-from rag.web.uploads import MOST_BYTES
+from rag.web.uploads import MOST_BYTES_A_FILE
 
 
 def serve(settings: Settings) -> None:
@@ -21,6 +22,7 @@ def serve(settings: Settings) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     desk = Desk(settings)
     page = page_of(desk)
+    _keep_at_home()
     try:
         page.launch(
             server_name=host,
@@ -71,8 +73,37 @@ def _shielded(settings: Settings) -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES,
+        "app_kwargs": {"middleware": [(_AtHome, (), {})]},
+        "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES_A_FILE,
     }
+
+
+class _AtHome:
+    """Gradio fetches any address that a client names as a file, and hands it on: not here (ASGI)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and _ELSEWHERE.search(scope["path"]):
+            head = {"type": "http.response.start", "status": 403, "headers": []}
+            await send(head)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self._app(scope, receive, send)
+
+
+_ELSEWHERE = re.compile(r"/(?:file|proxy)=\s*https?:", re.IGNORECASE)
+
+
+def _keep_at_home() -> None:
+    """A file named by an address, as the value of a component, is not fetched either."""
+    from gradio import processing_utils
+
+    async def refused(url: str, cache_dir: str) -> str:
+        raise PermissionError(f"{url} is not fetched")
+
+    processing_utils.async_ssrf_protected_download = refused
 
 
 # -- the address

@@ -3,24 +3,21 @@
 import shutil
 import tempfile
 import threading
-import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from rag.datatypes import Article, Skipped
 from rag.encoder import Encoder
-from rag.errors import RagError
+from rag.errors import RagError, SourceError
 from rag.index import PassageIndex
 from rag.indexing import sync
 
 MOST_FILES = 100
-"""That a reader may have added at once."""
+MOST_BYTES = 200_000_000
+"""That a reader may have added, in all."""
 
-MOST_BYTES = "50mb"
-"""Of one file, as Gradio reads it."""
-
-FOLDER = "uploaded"
-"""What the ids of these articles begin with."""
+MOST_BYTES_A_FILE = "50mb"
+"""As Gradio reads it."""
 
 
 class Uploads:
@@ -32,9 +29,10 @@ class Uploads:
         self.problem = ""
         self._encoder = encoder
         self._folder = tempfile.TemporaryDirectory(prefix="footnote-", ignore_cleanup_errors=True)
-        self._files = Path(self._folder.name, "files", FOLDER)
-        self._files.mkdir(parents=True)
+        self._files = Path(self._folder.name, "files")
+        self._files.mkdir()
         self._steps = _Steps()
+        self._closed = False
         self._lock = threading.Lock()
 
     @property
@@ -44,7 +42,7 @@ class Uploads:
 
     @property
     def names(self) -> list[str]:
-        return sorted(file.name for file in self._files.iterdir())
+        return sorted(file.name for file in self._files.iterdir()) if not self._closed else []
 
     def article(self, id: str) -> Article | None:
         return self.index.article(id) if self.index else None
@@ -52,46 +50,67 @@ class Uploads:
     def add(self, files: Iterable[str]) -> None:
         """Take files in; `skipped` and `problem` say what could not be taken, and why."""
         with self._lock:
-            for file in map(Path, files):
-                if len(self.names) < MOST_FILES:
-                    shutil.copyfile(file, self._files / file.name.lstrip("."))
-            self._sync()
+            if self._closed:
+                return
+            self.problem, self.skipped = "", []
+            self._bring_in_line([self._taken(Path(file)) for file in files])
 
     def remove(self, name: str) -> None:
         with self._lock:
+            self.problem, self.skipped = "", []
             if name in self.names:
                 (self._files / name).unlink()
-            self._sync()
+                self._bring_in_line([])
 
     def close(self) -> None:
-        self._folder.cleanup()
+        """Forget the files; what is being added now is forgotten as soon as it is there."""
+        with self._lock:
+            self._closed, self.index = True, None
+            self._folder.cleanup()
 
-    def _sync(self) -> None:
-        self.problem, self.skipped = "", []
+    def _taken(self, file: Path) -> Path | None:
+        """Where the file is now; None when there is no more room for it."""
+        held = [path.stat().st_size for path in self._files.iterdir()]
+        if len(held) >= MOST_FILES or sum(held) + file.stat().st_size > MOST_BYTES:
+            most = f"{MOST_FILES} files and {MOST_BYTES:,} bytes are taken at most"
+            self.skipped.append(Skipped(file.name, most))
+            return None
+        place, number = self._files / file.name.lstrip("."), 1
+        while place.exists():
+            number += 1
+            place = place.with_stem(f"{file.stem.lstrip('.')} ({number})")
+        shutil.move(file, place)
+        return place
+
+    def _bring_in_line(self, added: Iterable[Path | None]) -> None:
+        """The index with the files as they are now. When that fails, what was `added` is not kept."""
         if not self.names:
             self.index = None
             return
         folder = Path(self._folder.name, "index")
-        # A source in which nothing can be read is an error elsewhere; here it is simply rebuilt.
         try:
-            summary = sync(
-                folder, self._encoder, [self._files.parent], rebuild=True, progress=self._steps
-            )
-            self.skipped = summary.skipped
-            self.index = PassageIndex.open(folder, encoder=self._encoder.id)
-            self.index.load()
+            summary = sync(folder, self._encoder, [self._files], rebuild=True, progress=self._steps)
+            newest = PassageIndex.open(folder, encoder=self._encoder.id)
+            newest.load()
+        except SourceError as error:  # nothing in any of the files
+            self.index, self.problem = None, error.problem.replace(f" from {self._files}", "")
         except RagError as error:
-            self.index, self.problem = None, error.problem
-        except Exception:
-            traceback.print_exc()
-            self.index, self.problem = None, "?"
-        self._drop(self.skipped)
+            self.problem = error.problem
+        else:
+            self.index = newest
+            self.skipped += summary.skipped
+            self._drop({skipped.path for skipped in summary.skipped})
+            return
+        self._drop({path.name for path in added if path})
 
-    def _drop(self, skipped: Sequence[Skipped]) -> None:
-        """What cannot be taken is not kept, so that it is not tried again."""
-        for path in {self._files.parent / file.path for file in skipped}:
-            if path.is_file():
-                path.unlink()
+    def _drop(self, names: Iterable[str]) -> None:
+        """What cannot be taken is not kept, so that it is not tried again.
+
+        A path of what was skipped may be an id that an article claims for itself: only a file's own
+        name counts.
+        """
+        for name in set(self.names).intersection(names):
+            (self._files / name).unlink()
 
 
 class _Steps:

@@ -136,3 +136,22 @@ def kept(page: Page) -> None:
     expect(page.locator("#conversations")).to_contain_text(question)
     page.wait_for_function("localStorage.getItem('footnote') !== null")
     page.wait_for_timeout(500)
+
+
+def test_markup_edited_into_a_question_shows_as_text_and_loads_nothing(
+    page: Page, real: Served
+) -> None:
+    open_page(page, real.url)
+    ask(page, "Thanks!")
+    expect(answer(page)).to_contain_text("You are welcome")
+    markup = "<img src=http://evil.example/edited.png> & <b>bold</b>?"
+    page.get_by_role("button", name="Edit").first.click()
+    page.locator("#chat textarea").fill(markup)
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_test_id("user")).to_have_text(markup)
+    expect(page.locator("#chat img, #chat b")).to_have_count(0)
+    expect(answer(page)).to_be_visible()
+    page.get_by_role("button", name="Edit").first.click()
+    page.locator("#chat textarea").press("End")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_test_id("user")).to_have_text(markup)

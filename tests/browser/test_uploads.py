@@ -87,3 +87,17 @@ def test_without_the_owners_leave_no_file_is_taken(page: Page, real: Served) -> 
         multipart={"files": {"name": "a.txt", "mimeType": "text/plain", "buffer": b"x" * 4000}},
     )
     assert refused.status == 413
+
+
+def test_no_address_that_a_client_names_is_fetched(page: Page, real: Served) -> None:
+    for path in (
+        "file=http://evil.example/x",
+        "file=https:/evil.example/x",
+        "proxy=http://evil.example",
+    ):
+        assert page.request.get(f"{real.url}gradio_api/{path}").status == 403
+    named = {"path": "http://evil.example/x", "meta": {"_type": "gradio.FileData"}}
+    for number in range(3):
+        body = {"data": [named] * 3, "fn_index": number, "session_hash": "abc"}
+        page.request.post(f"{real.url}gradio_api/run/predict", data=body)
+    assert not real.written.with_name("left").exists()
