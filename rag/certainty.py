@@ -11,8 +11,11 @@ from math import exp, log
 from rag.datatypes import Evidence, Excerpt, ShortAnswer
 from rag.language import words
 
-BY_GENERATOR = 0.3
+BY_GENERATOR = 0.7
 """What the generator's log odds that there is an answer count for, beside those of the best sentence."""
+
+USUAL = -1.0
+"""Log odds by the generator at which the best sentence's score stands: it doubts too often."""
 
 LEAST_CERTAIN = 0.3
 """Of a short answer, a certainty below which it is as often wrong as right, and the quotation speaks."""
@@ -27,7 +30,7 @@ SUREST = 6.0
 def confidence(evidence: Sequence[Evidence], short: ShortAnswer) -> float:
     """How surely the articles hold an answer, 0 to 1, by the best of the evidence and the generator."""
     best = max(_log_odds(found.score) for found in evidence)
-    return _probability(best + BY_GENERATOR * _log_odds(1 - short.none))
+    return _probability(best + BY_GENERATOR * (_log_odds(1 - short.none) - USUAL))
 
 
 def reordered(

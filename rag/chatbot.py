@@ -328,11 +328,12 @@ class Chatbot:
         best = quotable[0].sentence
         rests_on_best = [citation.quote for citation in drafted.citations] == [best]
         stands = " ".join(sentence.text for sentence in drafted.sentences if sentence.supported)
-        if stands and (not rests_on_best or _says_it_all(stands, best)):
+        if stands and not rests_on_best:
             return _with(answer, Mode.WRITTEN, drafted)
         if stands and not (len(quotable) > 1 and opposed(answer.standalone_question, *quotable)):
-            quoted_ones = [found.sentence for found in quotable]
-            return _with(answer, Mode.WRITTEN, citations.backed(drafted, quoted_ones))
+            worth_it = quotable[1:] if _says_it_all(stands, best) else quotable
+            quoted_ones = [found.sentence for found in worth_it]
+            return _with(answer, Mode.WRITTEN, citations.backed(drafted, best, quoted_ones))
         quotation = citations.quote(quotable)
         struck = tuple(s for s in drafted.sentences if not s.supported)
         told = replace(quotation, sentences=quotation.sentences + struck)

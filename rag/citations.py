@@ -119,12 +119,11 @@ def quote(evidence: Sequence[Evidence]) -> Checked:
     return _assemble(_quotations([found.sentence for found in evidence]))
 
 
-def backed(checked: Checked, sources: Sequence[Excerpt]) -> Checked:
-    """A short answer that stands, with the `sources` quoted behind it; it rests on the first."""
-    rests_on = (sources[0],)
-    stands = [_Said(sentence, rests_on) for sentence in checked.sentences if sentence.supported]
+def backed(checked: Checked, source: Excerpt, quoted: Sequence[Excerpt]) -> Checked:
+    """A short answer that stands and rests on the `source`, with some sentences quoted behind it."""
+    stands = [_Said(sentence, (source,)) for sentence in checked.sentences if sentence.supported]
     struck = [_Said(sentence) for sentence in checked.sentences if not sentence.supported]
-    return _assemble([*stands, *_quotations(sources), *struck])
+    return _assemble([*stands, *_quotations(quoted), *struck])
 
 
 class _Said(NamedTuple):
@@ -137,7 +136,7 @@ class _Said(NamedTuple):
 def _quotations(sentences: Sequence[Excerpt]) -> list[_Said]:
     following = [*(sentence.article_id for sentence in sentences[1:]), ""]
     quotations = []
-    for sentence, next_id in zip(sentences, following, strict=True):
+    for sentence, next_id in zip(sentences, following, strict=False):
         says = "" if sentence.article_id == next_id else f", says {_named(sentence)}."
         text = f"“{_unended(sentence.text)}”{says}"
         quotations.append(_Said(Sentence(text, Verdict.SUPPORTED, quoted=True), (sentence,)))

@@ -313,10 +313,13 @@ def test_quotations_of_one_article_name_it_once_and_of_two_each_with_its_date() 
 
 def test_a_short_answer_comes_first_and_its_quotation_backs_it() -> None:
     checked = check("Monday. In 1812.", "When did the ferry crews walk out?", SOURCES)
-    behind = backed(checked, [STRIKE])
+    behind = backed(checked, STRIKE, [STRIKE])
     assert behind.text == f"Monday. [1] “{STRIKE.text[:-1]}”, says Ferry strike. [1]"
     assert [sentence.supported for sentence in behind.sentences] == [True, True, False]
     assert [citation.quote for citation in behind.citations] == [STRIKE]
+    another = backed(checked, STRIKE, [MAYOR])
+    assert another.text == f"Monday. [1] “{MAYOR.text[:-1]}”, says Ferry strike. [2]"
+    assert [citation.quote for citation in another.citations] == [STRIKE, MAYOR]
 
 
 @given(draft=st.text(max_size=300), question=st.text(max_size=80))

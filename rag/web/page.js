@@ -39,9 +39,10 @@
     peek.hidden = false;
     const at = marker.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left - 20, innerWidth - peek.offsetWidth - 8));
-    const above = at.top - peek.offsetHeight - 4;
+    const below = at.bottom + 4;
+    const fits = below + peek.offsetHeight < innerHeight;
     peek.style.left = `${left}px`;
-    peek.style.top = `${above > 8 ? above : at.bottom + 4}px`;
+    peek.style.top = `${fits ? below : at.top - peek.offsetHeight - 4}px`;
     marker.setAttribute("aria-describedby", "peek");
   };
   const hide = () => {

@@ -98,6 +98,7 @@ def test_the_page_fits_a_narrow_screen_and_a_dark_one(page: Page, real: Served) 
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.screenshot(path=PICTURES / f"phone-{theme}.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_timeout(500)  # Gradio's buttons grow
     page.screenshot(path=PICTURES / "wide-dark.png")
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
