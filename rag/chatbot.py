@@ -36,6 +36,7 @@ from rag.models import adapter_file, cross_encoder_folder, encoder_folder, gener
 from rag.questions import sound
 from rag.reranker import Reranker
 from rag.retriever import HITS, Retriever
+from rag.server import ServerGenerator
 from rag.settings import Settings
 
 # How these were chosen stands in docs/measurements.md.
@@ -107,13 +108,7 @@ class Chatbot:
         folder = encoder_folder(settings.encoder, settings.cache)
         encoder = Encoder(settings.encoder, folder, settings.cache)
         index = PassageIndex.open(settings.index, encoder=encoder.id)
-        file = generator_file(settings.generator, settings.cache)
-        adapter = (
-            adapter_file(settings.generator, settings.cache) if settings.adapter == "on" else None
-        )
-        generator = LlamaGenerator(
-            settings.generator, file, settings.cache, settings.threads, adapter
-        )
+        generator = _generator_of(settings)
         named = settings.reranker
         reranker = Reranker(named, cross_encoder_folder(named, "reranker")) if named else None
         named = settings.checker
@@ -338,6 +333,16 @@ class Chatbot:
         struck = tuple(s for s in drafted.sentences if not s.supported)
         told = replace(quotation, sentences=quotation.sentences + struck)
         return _with(answer, Mode.QUOTED, told)
+
+
+def _generator_of(settings: Settings) -> Generator:
+    """The one that is named: a server's, or one that llama.cpp runs here. Raises ModelError."""
+    name = settings.generator
+    if name.startswith(("http://", "https://")):
+        return ServerGenerator(name, settings.model, settings.api_key.get_secret_value())
+    file = generator_file(name, settings.cache)
+    adapter = adapter_file(name, settings.cache) if settings.adapter == "on" else None
+    return LlamaGenerator(name, file, settings.cache, settings.threads, adapter)
 
 
 def _marked(hit: Hit) -> Hit:

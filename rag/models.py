@@ -92,8 +92,8 @@ def generator_file(name: str, cache: Path) -> Path:
     file = Path(name).expanduser()
     if not file.is_file():
         raise ModelError(
-            f"The generator {name!r} is neither {SMOLLM2.name} nor a GGUF file.",
-            remedy="Set RAG_GENERATOR to one of the two.",
+            f"The generator {name!r} is neither {SMOLLM2.name}, a GGUF file nor a server's address.",
+            remedy="Set RAG_GENERATOR to one of these.",
         )
     return file
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_cache_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag.datatypes import Strictness
@@ -25,7 +25,18 @@ class Settings(BaseSettings):
         description="embedded encoder's name, or a sentence-transformers folder",
     )
     generator: str = Field(
-        "SmolLM2-135M-Instruct", description="embedded generator's name, or a GGUF file"
+        "SmolLM2-135M-Instruct",
+        description="embedded generator's name, a GGUF file, or a server's address (http://…/v1)",
+    )
+    model: str = Field(
+        "",
+        description="name of the model at that server",
+        json_schema_extra={"default": "its first"},
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        description="what that server wants to be shown",
+        json_schema_extra={"default": "none"},
     )
     adapter: Literal["on", "off"] = Field(
         "on", description="what teaches the embedded generator to answer shortly: on or off"

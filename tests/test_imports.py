@@ -10,6 +10,7 @@ HEAVY = (
     "gradio",
     "faiss",
     "llama_cpp",
+    "openai",
     "rich.live",
 )
 

@@ -14,6 +14,7 @@ GIVEN: dict[str, Any] = {
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
     "adapter": "off",
+    "model": "a-model",
     "reranker": "/models/reranker",
     "checker": "/models/checker",
     "strictness": "high",
@@ -27,7 +28,7 @@ GIVEN: dict[str, Any] = {
 
 
 def test_every_setting_is_covered_here() -> None:
-    assert set(GIVEN) == set(Settings.model_fields)
+    assert set(GIVEN) | {"api_key"} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -35,6 +36,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     assert getattr(load(), name) != GIVEN[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     assert getattr(load(), name) == GIVEN[name]
+
+
+def test_a_key_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_API_KEY", "open-sesame")
+    settings = load()
+    assert settings.api_key.get_secret_value() == "open-sesame"
+    assert "sesame" not in f"{settings} {settings!r}"
 
 
 @pytest.mark.parametrize("name", GIVEN)
