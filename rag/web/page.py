@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rag.datatypes import Among, Article
+from rag.datatypes import Among, Article, Message
 from rag.errors import IndexDamaged, RagError
 from rag.index import Order
 from rag.questions import MOST_CHARACTERS
@@ -321,9 +321,14 @@ def _status(desk: Desk, t: Texts) -> str:
 
 
 async def answering(
-    desk: Desk, talk: Conversation, among: Among, session: str, t: Texts
+    desk: Desk,
+    talk: Conversation,
+    among: Among,
+    session: str,
+    t: Texts,
+    told: Sequence[Message] = (),
 ) -> AsyncGenerator[Conversation]:
-    """The conversation as the answer to its last question comes about.
+    """The conversation as the answer to its last question comes about; `told` was said before it.
 
     When Gradio cancels this (Stop, or a closed tab), the generator is stopped.
     """
@@ -347,7 +352,7 @@ async def answering(
             yield talk.with_last(replace(turn, note=t("place", place=place)))
             await asyncio.sleep(PERIOD_S)
         own = desk.uploads_of(session)
-        history = talk.up_to(len(talk.turns) - 1).history()
+        history = [*told, *talk.up_to(len(talk.turns) - 1).history()]
         also = own.index if own else None
         asking = Asking(desk.chatbot, turn.question, history, among, also)
         async with aclosing(_followed(asking, talk, t)) as progress:

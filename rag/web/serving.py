@@ -10,6 +10,7 @@ from typing import Any
 
 from rag.errors import PageError
 from rag.settings import Settings
+from rag.web import api
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
 from rag.web.uploads import MOST_BYTES_A_FILE
@@ -22,6 +23,8 @@ def serve(settings: Settings) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     desk = Desk(settings)
     page = page_of(desk)
+    with page:
+        api.offer(desk)
     _keep_at_home()
     try:
         page.launch(
@@ -29,7 +32,7 @@ def serve(settings: Settings) -> None:
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
-            **_shielded(settings),
+            **_shielded(settings, api.routes(desk)),
             **_looks(),
         )
     except OSError as error:
@@ -65,7 +68,7 @@ form-action 'self'">"""
 """Whatever might slip into the page, nothing is loaded from elsewhere."""
 
 
-def _shielded(settings: Settings) -> dict[str, Any]:
+def _shielded(settings: Settings, routes: list[Any]) -> dict[str, Any]:
     """What Gradio would offer to anybody who can reach the page, and this page does not need."""
     return {
         "share": False,
@@ -73,7 +76,7 @@ def _shielded(settings: Settings) -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [(_AtHome, (), {})]},
+        "app_kwargs": {"middleware": [(_AtHome, (), {})], "routes": routes},
         "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES_A_FILE,
     }
 

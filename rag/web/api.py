@@ -1,0 +1,144 @@
+"""The same answers for programs: functions of Gradio's API, and routes that tell how things stand."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, Never
+
+from rag.chatbot import Chatbot
+from rag.datatypes import Among, Message
+from rag.errors import RagError
+from rag.questions import sound
+from rag.web.conversations import Conversation
+from rag.web.desk import Desk
+from rag.web.page import answering
+from rag.web.texts import Texts
+
+HITS = 10
+"""Passages that a search gives, unless told otherwise."""
+
+MOST_HITS = 100
+
+EN = Texts("en")
+
+
+def offer(desk: Desk) -> None:
+    """Add the functions to the blocks that are open. What goes wrong is told as on the command line."""
+    import gradio as gr
+
+    async def ask(
+        question: str,
+        history: list[dict[str, str]] | None = None,
+        sources: list[str] | None = None,
+        since: str = "",
+        until: str = "",
+    ) -> dict[str, Any]:
+        """Answer a question from the articles alone, with citations that can be checked.
+
+        Args:
+            question: what is asked
+            history: what was said before, oldest first, each with a role (user or assistant) and content
+            sources: only articles of these sources are asked; all when left out
+            since: only articles from this day, month or year on (2024-05-31, 2024-05, 2024)
+            until: only articles up to and with this day, month or year
+        """
+        _checked(question)
+        talk = Conversation().asked(question)
+        told = _messages(history or [])
+        among = Among(tuple(sources or ()), since, until)
+        turn = talk.turns[-1]
+        async with aclosing(answering(desk, talk, among, "", EN, told)) as progress:
+            async for now in progress:
+                turn = now.turns[-1]
+        if turn.answer is None or not turn.answered:
+            _refuse(turn.note)
+        return turn.answer.as_json()
+
+    async def search(question: str, k: int = HITS) -> dict[str, Any]:
+        """The passages of the articles that bear most on a question.
+
+        Args:
+            question: what is searched for
+            k: how many passages, 100 at most
+        """
+        chatbot = await _ready(desk)
+        _checked(question)
+        most = max(1, min(k, MOST_HITS))
+        standalone, hits = await asyncio.to_thread(chatbot.search, question, [], most)
+        found = [hit.as_json() for hit in hits]
+        return {"question": question, "standalone_question": standalone, "hits": found}
+
+    def article(id: str) -> dict[str, Any]:
+        """A whole article.
+
+        Args:
+            id: its id, as answers and searches name it (article_id)
+        """
+        found = desk.article(id, "")
+        if found is None:
+            _refuse(f"There is no article {id!r}.")
+        about = {"date": found.date, "source": found.source, "url": found.url}
+        known = {key: value for key, value in about.items() if value is not None}
+        return {"id": found.id, "title": found.title} | known | {"text": found.text}
+
+    def info() -> dict[str, Any]:
+        """What the index holds, and which models are in use."""
+        index = desk.index
+        if index is None:
+            _refuse(desk.problem)
+        held = index.contents()
+        return {
+            "articles": held.articles,
+            "passages": held.passages,
+            "encoder": index.commit.encoder.name,
+            "generator": desk.settings.generator,
+        }
+
+    for function in (ask, search, article, info):
+        gr.api(function, api_name=function.__name__, concurrency_limit=None)
+
+
+def routes(desk: Desk) -> list[Any]:
+    """`/healthz`: the process answers; `/readyz`: the models are loaded and the index is open."""
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    def live(request: Any) -> Any:
+        return PlainTextResponse("ok\n")
+
+    def ready(request: Any) -> Any:
+        if desk.problem or desk.broken:
+            return PlainTextResponse(f"{desk.problem or EN('broken')}\n", 503)
+        if not desk.settled:
+            return PlainTextResponse("loading\n", 503)
+        return PlainTextResponse("ok\n")
+
+    return [Route("/healthz", live), Route("/readyz", ready)]
+
+
+async def _ready(desk: Desk) -> Chatbot:
+    await asyncio.to_thread(desk.reopen)
+    while not desk.settled:
+        await asyncio.sleep(0.1)
+    if desk.chatbot is None or desk.broken:
+        _refuse(desk.problem or EN("broken"))
+    return desk.chatbot
+
+
+def _checked(question: str) -> None:
+    try:
+        sound(question)
+    except RagError as error:
+        _refuse(str(error))
+
+
+def _messages(history: list[dict[str, str]]) -> list[Message]:
+    try:
+        return [Message(role=turn["role"], content=str(turn["content"])) for turn in history]  # type: ignore[typeddict-item]
+    except (KeyError, TypeError):
+        _refuse("The history is no list of turns, each with a role and content.")
+
+
+def _refuse(problem: str) -> Never:
+    import gradio as gr
+
+    raise gr.Error(problem, print_exception=False)
