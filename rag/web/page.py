@@ -571,7 +571,7 @@ def _is_talk(talk: Any) -> bool:
     return (
         isinstance(talk, dict)
         and isinstance(talk.get("id"), str)
-        and isinstance(talk.get("changed"), float)
+        and isinstance(talk.get("changed"), int | float)
         and isinstance(talk.get("turns"), list)
     )
 
