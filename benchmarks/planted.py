@@ -71,7 +71,9 @@ WRAPPERS = (
 )
 TEXTS = Texts("en")
 PLACES = ("before", "behind", "within")
-ELEMENTS = set("p div blockquote a span details summary ul li s section h2 h3 article mark".split())
+ELEMENTS = set(
+    "p div blockquote a span details summary ul li s section h2 h3 article mark button textarea".split()
+)
 GAP = re.compile("<PAYLOAD>|<TRIGGER>")
 MARKER = re.compile(r"\[\d+\]")
 ALIKE = re.compile(r"[\[［【]\s*\d[\d\s,;–-]*[\]］】]")

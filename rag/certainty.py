@@ -17,6 +17,9 @@ BY_GENERATOR = 0.7
 USUAL = -1.0
 """Log odds by the generator at which the best sentence's score stands: it doubts too often."""
 
+MOST_GAINED = 1.0
+"""Log odds: a generator that sees an answer where the encoder sees none is not believed further."""
+
 LEAST_CERTAIN = 0.3
 """Of a short answer, a certainty below which it is as often wrong as right, and the quotation speaks."""
 
@@ -29,8 +32,14 @@ SUREST = 6.0
 
 def confidence(evidence: Sequence[Evidence], short: ShortAnswer) -> float:
     """How surely the articles hold an answer, 0 to 1, by the best of the evidence and the generator."""
-    best = max(_log_odds(found.score) for found in evidence)
-    return _probability(best + BY_GENERATOR * (_log_odds(1 - short.none) - USUAL))
+    best = max(found.score for found in evidence)
+    gained = BY_GENERATOR * (_log_odds(1 - short.none) - USUAL)
+    return _probability(_log_odds(best) + min(MOST_GAINED, gained))
+
+
+def at_most(score: float) -> float:
+    """How surely the articles hold an answer at most, when the best of the evidence has this score."""
+    return _probability(_log_odds(score) + MOST_GAINED)
 
 
 def reordered(

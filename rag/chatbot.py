@@ -41,9 +41,6 @@ from rag.settings import Settings
 
 # How these were chosen stands in docs/measurements.md.
 
-HOPELESS = 0.1
-"""Of the best sentence, a score that no generator's reading would make up for."""
-
 ALSO = "also:"
 """What the ids of articles begin with that are not of the chatbot's own index."""
 
@@ -190,7 +187,7 @@ class Chatbot:
         yield answer
         least = self._least(retriever.index)
         found = _Found(standalone, hits, evidence, least, began)
-        if answer.confidence < min(least, HOPELESS):
+        if certainty.at_most(answer.confidence) < least:
             yield _refused(answer, found)
             return
         composed = self._composed(standalone, evidence)

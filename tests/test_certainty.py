@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.certainty import confidence, reordered
+from rag.certainty import at_most, confidence, reordered
 from rag.datatypes import Evidence, Excerpt, ShortAnswer
 
 CHANCE = st.floats(0, 1)
@@ -43,6 +43,16 @@ def test_the_likelier_none_answers_the_less_sure_the_answer(
     less, more = sorted([one, other])
     asked = evidence(*told)
     assert 0 < confidence(asked, nine(none=more)) <= confidence(asked, nine(none=less)) < 1
+
+
+@given(TOLD, CHANCE)
+def test_a_generator_that_sees_an_answer_is_believed_only_so_far(
+    told: list[tuple[float, str]], none: float
+) -> None:
+    asked = evidence(*told)
+    best = max(one.score for one in asked)
+    assert confidence(asked, nine(none=none)) <= at_most(best)
+    assert at_most(0.1) < 0.25
 
 
 def test_a_generator_that_finds_no_answer_makes_a_difference() -> None:
