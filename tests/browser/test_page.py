@@ -279,7 +279,13 @@ def test_ctrl_c_ends_the_page_without_a_word(index: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "rag", "chat", "--index", str(index), "--port", str(port)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background may ignore Ctrl-C, and so would the page.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         line = f"Footnote is on http://127.0.0.1:{port} (Ctrl-C stops it).\n"
