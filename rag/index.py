@@ -28,8 +28,7 @@ from rag import commits
 from rag.commits import Commit, full_disk, read_only
 from rag.datatypes import EVERYTHING, Among, Article, EncoderId, Excerpt, Skipped
 from rag.errors import IndexDamaged, IndexUnusable
-from rag.language import searchable
-from rag.language import words as terms_in
+from rag.language import searchable, words
 from rag.nearest import Batches, Nearest, build
 
 SCHEMA = """
@@ -285,16 +284,16 @@ class PassageIndex:
         return [name for (name,) in rows]
 
     def listing(
-        self, words: str, among: Among, order: Order, most: int
+        self, sought: str, among: Among, order: Order, most: int
     ) -> tuple[list[ArticleLine], int]:
-        """The first `most` articles that hold all of `words`, and how many there are in all."""
+        """The first `most` articles that hold all words of `sought`, and how many there are in all."""
         condition, values = _condition(among)
-        if sought := [word for word in words.split() if terms_in(word)]:
+        if said := [word for word in sought.split() if words(word)]:
             condition += (
                 " AND number IN (SELECT p.article FROM words w JOIN passages p ON p.number = w.rowid"
                 " WHERE words MATCH ?)"
             )
-            values.append(" AND ".join(map(_as_phrase, sought)))
+            values.append(" AND ".join(map(_as_phrase, said)))
         (count,) = self._rows(f"SELECT count(*) FROM articles WHERE {condition}", *values)[0]
         rows = self._rows(
             f"SELECT id, title, date, publisher FROM articles WHERE {condition}"

@@ -1,7 +1,8 @@
 """The same answers for programs: functions of Gradio's API, and routes that tell how things stand."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Never
 
 from rag.chatbot import Chatbot
@@ -10,7 +11,7 @@ from rag.errors import RagError
 from rag.questions import sound
 from rag.web.conversations import Conversation
 from rag.web.desk import Desk
-from rag.web.page import answering
+from rag.web.page import DAY, answering
 from rag.web.texts import Texts
 
 HITS = 10
@@ -44,7 +45,7 @@ def offer(desk: Desk) -> None:
         _checked(question)
         talk = Conversation().asked(question)
         told = _messages(history or [])
-        among = Among(tuple(sources or ()), since, until)
+        among = Among(tuple(sources or ()), _day(since), _day(until))
         turn = talk.turns[-1]
         async with aclosing(answering(desk, talk, among, "", EN, told)) as progress:
             async for now in progress:
@@ -63,7 +64,8 @@ def offer(desk: Desk) -> None:
         chatbot = await _ready(desk)
         _checked(question)
         most = max(1, min(k, MOST_HITS))
-        standalone, hits = await asyncio.to_thread(chatbot.search, question, [], most)
+        with _told():
+            standalone, hits = await asyncio.to_thread(chatbot.search, question, [], most)
         found = [hit.as_json() for hit in hits]
         return {"question": question, "standalone_question": standalone, "hits": found}
 
@@ -73,7 +75,8 @@ def offer(desk: Desk) -> None:
         Args:
             id: its id, as answers and searches name it (article_id)
         """
-        found = desk.article(id, "")
+        with _told():
+            found = desk.article(id, "")
         if found is None:
             _refuse(f"There is no article {id!r}.")
         about = {"date": found.date, "source": found.source, "url": found.url}
@@ -125,8 +128,21 @@ async def _ready(desk: Desk) -> Chatbot:
 
 
 def _checked(question: str) -> None:
-    try:
+    with _told():
         sound(question)
+
+
+def _day(text: str) -> str:
+    if text and not DAY.fullmatch(text):
+        _refuse(f"{text!r} is no day, month or year. Write 2024-05-31, 2024-05 or 2024.")
+    return text
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong with the index or the question, in words that the client is given."""
+    try:
+        yield
     except RagError as error:
         _refuse(str(error))
 

@@ -216,7 +216,7 @@ def _laid_out_chat(t: Any, uploads: str) -> dict[str, Any]:
         elem_id="chat",
         label=t("conversation"),
         placeholder=t("empty_chat"),
-        feedback_options=["Like", "Dislike", *map(Texts("en"), REASONS)],
+        feedback_options=_feedback_options(Texts("en")),
         **_AS_HTML_ONLY,
     )
     with gr.Row(elem_id="examples") as made["offer"]:
@@ -255,7 +255,7 @@ def _laid_out_articles(t: Any) -> dict[str, Any]:
     import gradio as gr
 
     made: dict[str, Any] = {}
-    orders = [Texts("en")(order.value) for order in Order]
+    orders = _orders(Texts("en"))
     with gr.Row():
         made["search"] = gr.Textbox(
             label=t("search_articles"), placeholder=t("words_in_them"), max_length=200, scale=2
@@ -267,6 +267,14 @@ def _laid_out_articles(t: Any) -> dict[str, Any]:
     made["found"] = gr.HTML("", elem_id="found", apply_default_css=False, js_on_load=_TELL)
     made["more"] = gr.Button(t("more"), size="sm", visible=False)
     return made
+
+
+def _orders(t: Texts) -> list[str]:
+    return [t(order.value) for order in Order]
+
+
+def _feedback_options(t: Texts) -> list[str]:
+    return ["Like", "Dislike", *map(t, REASONS)]  # the first two are Gradio's own
 
 
 _AS_HTML_ONLY: dict[str, Any] = {
@@ -435,7 +443,7 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
 
     def like(event: gr.LikeData, held: Conversations, request: gr.Request) -> None:
         t, liked = _texts(request), event.liked
-        reason = next((key for key in REASONS if Texts("en")(key) == liked), "")
+        reason = next((key for key in REASONS if t(key) == liked), "")
         turn = _turn_at(held.shown, event.index)
         try:
             if desk.feedback.note(held.shown, turn, liked is True, reason):
@@ -481,11 +489,11 @@ def _among(sources: list[str] | None, since: str | None, until: str | None) -> A
 
 
 def _day(text: str | None) -> str:
-    found = _DAY.fullmatch((text or "").strip())
+    found = DAY.fullmatch((text or "").strip())
     return found[0] if found else ""
 
 
-_DAY = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+DAY = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 
 # -- conversations
@@ -531,11 +539,20 @@ def _connect_conversations(desk: Desk, page: Any, parts: Parts) -> None:
         status = _status(desk, _texts(request))
         return {parts.status: status, parts.timer: gr.Timer(active=not desk.settled)}
 
+    def speak(request: gr.Request) -> Changes:
+        t = _texts(request)  # Gradio leaves what can be chosen untranslated
+        orders = _orders(t)
+        return {
+            parts.order: gr.update(choices=orders, value=orders[0]),
+            parts.chat: gr.update(feedback_options=_feedback_options(t)),
+        }
+
     def leave(request: gr.Request) -> None:
         desk.leave(_session(request))
 
     both = [*parts.shown_settled, *parts.welcomed, *parts.offered]
     page.load(arrive, [parts.held, parts.stored], both, **_QUICK)
+    page.load(speak, [], [parts.order, parts.chat], **_QUICK)
     parts.anew.click(begin, parts.held, both, **_QUICK)
     turned = [*parts.shown_settled, *parts.offered, parts.stored]
     parts.list.select(turn_to, [parts.held, parts.stored], turned, **_QUICK)

@@ -53,7 +53,12 @@ def test_the_page_speaks_the_readers_language(browser: Browser, real: Served) ->
     page.get_by_role("button", name="Senden").click()
     expect(page.get_by_test_id("bot")).to_contain_text("Nicht beantwortet", timeout=ANSWER_MS)
     expect(page.locator("#sources")).to_contain_text("Nächstliegende Stellen")
-    expect(page.get_by_role("tab", name="Artikel")).to_be_visible()
+    page.get_by_role("button", name="Feedback").hover()
+    page.get_by_role("button", name="Die Artikel beantworten es doch").click()
+    expect(page.get_by_text("Vermerkt in")).to_be_visible()
+    page.get_by_role("tab", name="Artikel").click()
+    expect(page.get_by_label("Reihenfolge")).to_have_value("Neueste zuerst")
+    expect(page.locator("#found tbody tr")).to_have_count(4)
     page.close()
 
 

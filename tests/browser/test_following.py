@@ -139,7 +139,7 @@ def test_a_verdict_on_an_answer_is_noted_as_a_question_that_eval_reads(
     page.get_by_role("button", name="Feedback").last.hover()
     page.get_by_role("button", name="The articles do not say that").last.click()
     expect(page.get_by_text("Noted in")).to_have_count(2)
-    liked, refused = expectations_of(Path(real.written).with_name("feedback.jsonl"))
+    *_, liked, refused = expectations_of(Path(real.written).with_name("feedback.jsonl"))
     assert liked.question.text == BRIDGE
     assert list(liked.gains) == ["bridge.md"]
     assert refused.unanswerable

@@ -81,6 +81,7 @@ def test_passages_and_articles_are_found_and_read(client: Client) -> None:
         (("",), "/ask", "The question is empty."),
         (("x" * 5000,), "/ask", "5,000 characters"),
         ((BRIDGE, [{"said": "x"}]), "/ask", "no list of turns"),
+        ((BRIDGE, [], [], "last May"), "/ask", "'last May' is no day, month or year"),
         (("nowhere.md",), "/article", "no article 'nowhere.md'"),
     ],
 )
