@@ -20,7 +20,6 @@ from common import Row, table
 from rag import passages, settings
 from rag.encoder import Encoder
 from rag.index import PassageIndex
-from rag.models import encoder_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def rag_index(source: Path, index: Path) -> Run:
 def bare_encoding_s(folder: Path) -> float:
     """Seconds that nothing but encoding the index's passages takes, the model being loaded."""
     chosen = settings.load()
-    encoder = Encoder(chosen.encoder, encoder_folder(chosen.encoder, chosen.cache), chosen.cache)
+    encoder = Encoder.chosen(chosen)
     encoder.load()
     heading = passages.headings(encoder.count_tokens, encoder.max_tokens)
     with PassageIndex.open(folder) as index:

@@ -14,7 +14,7 @@ from rag.datatypes import Excerpt
 from rag.errors import QuestionError
 from rag.generator import CONTEXT, LlamaGenerator
 from rag.models import SMOLLM2, generator_file
-from rag.prompt import CAPABLE, SMALL, TAUGHT, compose
+from rag.prompt import SMALL, TAUGHT, capable, compose
 from rag.questions import MOST_CHARACTERS
 from rag.settings import load
 
@@ -38,7 +38,7 @@ def main(cases: int) -> None:
     drawn = random.Random(SEED)
     came = Counter[str]()
     for _ in range(cases):
-        ability = drawn.choice([SMALL, TAUGHT, CAPABLE])
+        ability = drawn.choice([SMALL, TAUGHT, capable(2048)])
         question = text(drawn, MOST_CHARACTERS)
         sources = [excerpt(text(drawn, 4000)) for _ in range(drawn.randint(0, 8))]
         most = CONTEXT - ability.answer_tokens

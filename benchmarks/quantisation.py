@@ -20,7 +20,7 @@ from rag.evaluation import holds
 from rag.evidence import weigh
 from rag.generator import CONTEXT, LlamaGenerator, requantise
 from rag.index import PassageIndex
-from rag.models import encoder_folder, generator_file
+from rag.models import generator_file
 from rag.prompt import SMALL
 from rag.retriever import HITS, Retriever
 from rag.settings import load
@@ -34,7 +34,7 @@ KINDS = {
 
 def main(data: Path, most: int) -> None:
     settings = load()
-    encoder = Encoder(settings.encoder, encoder_folder(settings.encoder, settings.cache))
+    encoder = Encoder.chosen(settings)
     retriever = Retriever(PassageIndex.open(indexed(data)), encoder)
     shipped = generator_file(settings.generator, settings.cache)
     with tempfile.TemporaryDirectory() as folder:

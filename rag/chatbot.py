@@ -2,12 +2,13 @@
 
 import collections.abc as abc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from rag import certainty, citations, conversation, prompt, suggestions, threshold
+from rag import certainty, citations, conversation, memory, prompt, suggestions, threshold
+from rag.catalogue import Job
 from rag.checker import Checker
 from rag.conversation import Talk
 from rag.datatypes import (
@@ -29,10 +30,11 @@ from rag.datatypes import (
 from rag.encoder import Encoder
 from rag.errors import IndexUnusable
 from rag.evidence import opposed, weigh, worth_quoting
-from rag.generator import CONTEXT, Generator, LlamaGenerator
+from rag.generator import Generator, LlamaGenerator
 from rag.index import PassageIndex
 from rag.language import quoted, sentences, terms, words
-from rag.models import adapter_file, cross_encoder_folder, encoder_folder, generator_file
+from rag.memory import Need
+from rag.models import adapter_file, cross_encoder_folder, generator_file
 from rag.questions import sound
 from rag.reranker import Reranker
 from rag.retriever import HITS, Retriever
@@ -91,8 +93,11 @@ class Chatbot:
         reranker: Reranker | None = None,
         checker: Checker | None = None,
         strictness: Strictness = Strictness.NORMAL,
+        most_megabytes: int = 0,
     ) -> None:
+        """`most_megabytes` of memory are there for the models; 0 for most of what is free."""
         self.encoder = encoder
+        self._most_megabytes = most_megabytes
         self._generator = generator
         self._reranker = reranker
         self._checker = checker
@@ -102,15 +107,16 @@ class Chatbot:
     @classmethod
     def open(cls, settings: Settings) -> "Chatbot":
         """With the index and models of the settings. Raises IndexUnusable and ModelError."""
-        folder = encoder_folder(settings.encoder, settings.cache)
-        encoder = Encoder(settings.encoder, folder, settings.cache)
+        encoder = Encoder.chosen(settings)
         index = PassageIndex.open(settings.index, encoder=encoder.id)
-        generator = _generator_of(settings)
         named = settings.reranker
-        reranker = Reranker(named, cross_encoder_folder(named, "reranker")) if named else None
+        reranker = Reranker(named, cross_encoder_folder(named, Job.RERANKER)) if named else None
         named = settings.checker
-        checker = Checker(named, cross_encoder_folder(named, "checker")) if named else None
-        return cls(index, encoder, generator, reranker, checker, settings.strictness)
+        checker = Checker(named, cross_encoder_folder(named, Job.CHECKER)) if named else None
+        taken = sum(model.memory for model in (encoder, reranker, checker) if model)
+        generator = generator_of(settings, memory.budget(settings.memory) - taken)
+        strictness, most = settings.strictness, settings.memory
+        return cls(index, encoder, generator, reranker, checker, strictness, most)
 
     @property
     def index(self) -> PassageIndex:
@@ -129,6 +135,7 @@ class Chatbot:
 
     def load_encoder(self) -> None:
         """Load what searching needs now rather than at the first question. Raises ModelError."""
+        self._check_memory({Job.ENCODER: self.encoder, Job.RERANKER: self._reranker})
         self.encoder.load()
         self.index.load()
         if self._reranker:
@@ -136,10 +143,25 @@ class Chatbot:
 
     def load(self) -> None:
         """Load every model now rather than at the first question. Raises ModelError."""
+        self._check_memory(
+            {
+                Job.ENCODER: self.encoder,
+                Job.GENERATOR: self._generator,
+                Job.RERANKER: self._reranker,
+                Job.CHECKER: self._checker,
+            }
+        )
         self.load_encoder()
         self._generator.load()
         if self._checker:
             self._checker.load()
+
+    def _check_memory(
+        self, models: "Mapping[Job, Encoder | Generator | Reranker | Checker | None]"
+    ) -> None:
+        """Raises ModelError when these don't fit into memory beside each other."""
+        needs = [Need(job, model.name, model.memory) for job, model in models.items() if model]
+        memory.check(needs, memory.budget(self._most_megabytes))
 
     def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
         """The standalone question and its `k` best hits. Raises QuestionError."""
@@ -244,7 +266,7 @@ class Chatbot:
     ) -> abc.Generator[Answer, None, StandaloneQuestion]:
         """The question as the generator words it for itself, if that holds; `answer` meanwhile."""
         generator = self._generator
-        most = CONTEXT - generator.ability.answer_tokens
+        most = generator.context - generator.ability.answer_tokens
         asked = prompt.rewriting(question.asked, told, generator.count_tokens, most)
         draft = ""
         with closing(self._generator.stream(asked)) as pieces:
@@ -257,7 +279,7 @@ class Chatbot:
         """The prompt with as much of the evidence as the generator handles well."""
         generator, ability = self._generator, self._generator.ability
         sources = ability.chosen(evidence, self.encoder.count_tokens)
-        most = CONTEXT - ability.answer_tokens
+        most = generator.context - ability.answer_tokens
         return prompt.compose(question.text, sources, ability, generator.count_tokens, most)
 
     def _by_draft(self, answer: Answer, found: _Found, composed: Prompt) -> Iterator[Answer]:
@@ -332,14 +354,14 @@ class Chatbot:
         return _with(answer, Mode.QUOTED, told)
 
 
-def _generator_of(settings: Settings) -> Generator:
+def generator_of(settings: Settings, most_bytes: int) -> Generator:
     """The one that is named: a server's, or one that llama.cpp runs here. Raises ModelError."""
     name = settings.generator
     if name.startswith(("http://", "https://")):
         return ServerGenerator(name, settings.model, settings.api_key.get_secret_value())
     file = generator_file(name, settings.cache)
     adapter = adapter_file(name, settings.cache) if settings.adapter == "on" else None
-    return LlamaGenerator(name, file, settings.cache, settings.threads, adapter)
+    return LlamaGenerator(name, file, settings.cache, settings.threads, adapter, most_bytes)
 
 
 def _marked(hit: Hit) -> Hit:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rag import memory
 from rag.crossencoder import loaded, unfit
 from rag.datatypes import Opinion
 
@@ -28,6 +29,11 @@ class Checker:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self._folder = folder
+
+    @property
+    def memory(self) -> int:
+        """Bytes that loading it will take; none when it is loaded."""
+        return 0 if "_model" in self.__dict__ else memory.of_weights(self._folder)
 
     def load(self) -> None:
         """Load the model now rather than at the first sentence. Raises ModelError."""

@@ -1,26 +1,23 @@
 """The commands of `rag`. JSON goes to stdout and nothing else there; progress goes to stderr."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from rag.cli_models import app as models
 from rag.datatypes import Answer, Question
 from rag.errors import RagError, UsageError
 from rag.questions import Expected, questions_of, sound
 from rag.settings import SEEDS, Settings, load
+from rag.terminal import Bar, print_json, progress_bar, waiting
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
     from rag.encoder import Encoder
     from rag.evaluation import Evaluation, Outcome, Point
     from rag.indexing import Plan, Summary
@@ -37,6 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Footnote: ask your own articles, and check every sentence of the answer.",
 )
+
+app.add_typer(models, name="models")
 
 Index = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="Folder of the index [index/].")
@@ -122,10 +121,8 @@ def index_command(
 
 def encoder_of(settings: Settings) -> "Encoder":
     from rag.encoder import Encoder
-    from rag.models import encoder_folder
 
-    folder = encoder_folder(settings.encoder, settings.cache)
-    return Encoder(settings.encoder, folder, settings.cache)
+    return Encoder.chosen(settings)
 
 
 def follow(index: Path, bring_in_line: Callable[[list[Path]], None]) -> None:
@@ -472,10 +469,6 @@ def asked_for(question: str | None, file: Path | None) -> Iterable[Question]:
 # -- answers out
 
 
-def print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
 def show(answers: Iterator[Answer]) -> None:
     """Stream an answer to the terminal: the draft, dimmed, until the checked answer takes its place."""
     from rich.console import Console
@@ -519,63 +512,3 @@ def verdict(answer: Answer) -> str:
 
 def dated(date: str | None) -> str:
     return f" ({date})" if date else ""
-
-
-# -- progress
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say on a terminal's stderr what is being waited for."""
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
-
-
-@contextmanager
-def progress_bar() -> Iterator["RichProgress"]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        yield bar
-
-
-class Bar:
-    """Shows a sync's progress; the bar of the last task stays until the next one starts."""
-
-    def __init__(self, bar: "RichProgress") -> None:
-        self._bar = bar
-        self._task: TaskID | None = None
-
-    def start(self, task: str, total: int | None) -> None:
-        self._bar.console.print(task, style="dim")
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(task, total=total, rate="")
-
-    def expect(self, total: int) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, total=total)
-
-    def advance(self, steps: int) -> None:
-        if self._task is not None:
-            speed = self._bar.tasks[-1].speed
-            self._bar.update(self._task, advance=steps, rate=f"{speed:.0f}/s" if speed else "")

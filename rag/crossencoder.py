@@ -1,9 +1,9 @@
 """Models that read two texts together, by sentence-transformers. Nothing is fetched."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag import hub
 from rag.errors import ModelError
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def loaded(folder: Path, job: str) -> "CrossEncoder":
     """The CrossEncoder in `folder`, which the setting RAG_JOB names. Raises ModelError."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # as in rag.encoder
+    hub.stay_offline()
     from sentence_transformers import CrossEncoder
     from transformers.utils import logging
 

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rag import hub, memory
 from rag.datatypes import EncoderId
-from rag.errors import ModelError
-from rag.models import making
+from rag.errors import ModelError, SettingError
+from rag.models import encoder_folder, making
+from rag.settings import Settings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,13 +75,45 @@ class TokenVectors:
 Encoded = TypeVar("Encoded")
 
 
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an encoder is used: `dimensions` of a vector (0 for all), `passage_tokens` at most of a text.
+
+    With `dtype` int8, it computes in whole numbers where that agrees with float32.
+    """
+
+    dimensions: int = 0
+    passage_tokens: int = 256
+    dtype: str = "int8"
+
+    @property
+    def mark(self) -> str:
+        """What sets these vectors and passages apart from those that are usual; empty for these."""
+        cut = f"-{self.dimensions}d" if self.dimensions else ""
+        longest = self.passage_tokens != Encoding.__dataclass_fields__["passage_tokens"].default
+        return cut + (f"-{self.passage_tokens}t" if longest else "")
+
+
+USUAL = Encoding()
+
+
 class Encoder:
     """The encoder of an index. `cache` is where its fingerprint is kept between runs."""
 
-    def __init__(self, name: str, folder: Path, cache: Path | None = None) -> None:
+    def __init__(
+        self, name: str, folder: Path, cache: Path | None = None, encoding: Encoding = USUAL
+    ) -> None:
         self.name = name
         self._folder = folder
         self._cache = cache
+        self._encoding = encoding
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> "Encoder":
+        """The one of the settings. Raises ModelError when it is not there."""
+        folder = encoder_folder(settings.encoder, settings.cache)
+        encoding = Encoding(settings.dimensions, settings.passage_tokens, settings.encoder_dtype)
+        return cls(settings.encoder, folder, settings.cache, encoding)
 
     @property
     def id(self) -> EncoderId:
@@ -90,7 +124,7 @@ class Encoder:
     def fingerprint(self) -> str:
         """A hash of the weights and the configuration. The model need not be loaded for it."""
         try:
-            return _fingerprint(self._folder, self._cache)
+            return _fingerprint(self._folder, self._cache) + self._encoding.mark
         except OSError as error:
             raise ModelError(
                 f"The encoder in {self._folder} cannot be read: {error.strerror}.",
@@ -99,23 +133,38 @@ class Encoder:
 
     @cached_property
     def _model(self) -> "SentenceTransformer":
-        # The folder is complete; without this, the libraries ask the hub about it all the same.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        hub.stay_offline()
         # oneDNN keeps what it has made ready for each of 1,024 shapes, which is one batch's or none's.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        wanted = self._encoding
         try:
-            model = SentenceTransformer(str(self._folder), device="cpu", local_files_only=True)
+            model = SentenceTransformer(
+                str(self._folder),
+                device="cpu",
+                local_files_only=True,
+                truncate_dim=wanted.dimensions or None,
+            )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The encoder in {self._folder} cannot be loaded: {str(error).splitlines()[0]}.",
                 remedy="Set RAG_ENCODER to another one, or leave it out.",
             ) from error
+        full = model.get_embedding_dimension() or wanted.dimensions
+        if wanted.dimensions > full:
+            raise SettingError(
+                f"RAG_DIMENSIONS is {wanted.dimensions}, and {self.name} makes vectors of {full}.",
+                remedy="Set it to fewer, or leave it out for all.",
+            )
+        model.max_seq_length = min(model.get_max_seq_length() or 512, wanted.passage_tokens)
         model.float().eval()
-        _quicken(model)
+        if wanted.dtype == "int8":
+            _quicken(model)
+        elif wanted.dtype == "bfloat16":
+            model.bfloat16()
         return model
 
     @cached_property
@@ -126,6 +175,11 @@ class Encoder:
     def load(self) -> None:
         """Load the model now rather than at the first text."""
         _ = self._model
+
+    @property
+    def memory(self) -> int:
+        """Bytes that loading it will take; none when it is loaded."""
+        return 0 if "_model" in self.__dict__ else memory.of_weights(self._folder)
 
     @property
     def max_tokens(self) -> int:

@@ -4,6 +4,7 @@ import collections.abc as abc
 import logging
 import os
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
@@ -17,25 +18,51 @@ from numpy.typing import NDArray
 
 from rag.datatypes import Message, Prompt, ShortAnswer
 from rag.errors import ModelError
+from rag.gguffile import GgufFile, examine, heard, unusable
 from rag.models import SMOLLM2, making, sha256_of
-from rag.prompt import CAPABLE, DECLINED, SMALL, TAUGHT, Ability, opening
+from rag.prompt import (
+    DECLINED,
+    SMALL,
+    TAUGHT,
+    THINK,
+    THOUGHT,
+    THOUGHT_TOKENS,
+    Ability,
+    capable,
+    opening,
+    thinking,
+)
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+    from llama_cpp.llama_chat_format import ChatFormatterResponse, Jinja2ChatFormatter
+
+ALL = -1
+"""Layers, on a GPU: where llama.cpp was built for one."""
 
 Pieces = abc.Generator[str]
 """Text as it comes; closing it stops the model."""
 
 CONTEXT = 2048
-"""Tokens that a prompt and its answer share."""
+"""Tokens that a prompt to the embedded model and its answer share."""
 
 
 class Generator(Protocol):
     """What writes drafts. The seam at which tests put a scripted one."""
 
     name: str
-    ability: Ability
+
+    @property
+    def ability(self) -> Ability: ...
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer share."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes that loading it will take in this process; none when it is loaded."""
+        ...
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
@@ -50,10 +77,17 @@ class LlamaGenerator:
     """
 
     def __init__(
-        self, name: str, file: Path, cache: Path, threads: int, adapter: Path | None = None
+        self,
+        name: str,
+        file: Path,
+        cache: Path,
+        threads: int,
+        adapter: Path | None = None,
+        most_bytes: int = 0,
     ) -> None:
+        """`most_bytes` of memory are there for it; 0 for as many as it takes."""
         self.name = name
-        self.ability = _ability(name, adapter)
+        self._most_bytes = most_bytes or sys.maxsize
         self._file = file
         self._adapter = adapter
         self._cache = cache
@@ -61,6 +95,26 @@ class LlamaGenerator:
         # that wants one (a browser, say) slows it by far more than a core less does.
         self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, 8))
         self._lock = Lock()
+
+    @cached_property
+    def ability(self) -> Ability:
+        """What it handles well; of those that a user names, it is taken for granted."""
+        if self.name != SMOLLM2.name:
+            return capable(self.context)
+        return TAUGHT if self._adapter else SMALL
+
+    @cached_property
+    def context(self) -> int:
+        return CONTEXT if self.name == SMOLLM2.name else self._about.context(self._most_bytes)
+
+    @property
+    def memory(self) -> int:
+        return 0 if "_llama" in self.__dict__ else self._about.memory(self.context)
+
+    @cached_property
+    def _about(self) -> GgufFile:
+        """What the file says of itself. Raises ModelError."""
+        return examine(self._file)
 
     def load(self) -> None:
         """Load the model now rather than at the first question. Raises ModelError."""
@@ -120,16 +174,44 @@ class LlamaGenerator:
         with self._lock:
             tokens = self._tokens(messages)
             self._go_back(tokens)
-            pieces = self._llama.create_completion(
-                tokens,
-                max_tokens=self.ability.answer_tokens,
-                temperature=0.0,
-                repeat_penalty=1.0,
-                stream=True,
-            )
-            with closing(pieces):
-                for piece in pieces:
-                    yield piece["choices"][0]["text"]
+            begun = THINK if self._rendered(messages).prompt.rstrip().endswith(THINK) else ""
+            yield from self._drafted(tokens, begun)
+
+    def _drafted(self, tokens: list[int], begun: str) -> Pieces:
+        """What it thinks, if it does, and then a draft; too long a thought is ended for it.
+
+        `begun` is what the template has had it say already.
+        """
+        most_said = self.ability.answer_tokens
+        room = self.context - len(tokens) - most_said - len(THOUGHT)
+        most_thought = min(THOUGHT_TOKENS, max(0, room))
+        written, thought = begun, 0
+        if begun:
+            yield begun
+        with closing(self._completion(tokens, most_thought + most_said)) as pieces:
+            for number, piece in enumerate(pieces, start=1):
+                written += piece
+                yield piece
+                if thinking(written):
+                    thought = number
+                if number - thought >= most_said:
+                    return
+                if thought >= most_thought:
+                    break
+            else:
+                return
+        yield THOUGHT
+        after = [*self._marks("" if begun else THINK), *self._plain(written), *self._marks(THOUGHT)]
+        yield from self._completion([*tokens, *after], most_said)
+
+    def _completion(self, tokens: list[int], most: int) -> Pieces:
+        """What comes after the tokens, piece by piece, up to `most` tokens."""
+        pieces = self._llama.create_completion(
+            tokens, max_tokens=most, temperature=0.0, repeat_penalty=1.0, stream=True
+        )
+        with closing(pieces):
+            for piece in pieces:
+                yield piece["choices"][0]["text"]
 
     def _go_back(self, tokens: Sequence[int]) -> None:
         """Keep of what was read before what every question to an answer begins with, and no more.
@@ -163,11 +245,25 @@ class LlamaGenerator:
         ]
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        rendered = self._template(messages=[self._tamed(message) for message in messages])
+        rendered = self._rendered(messages)
         tokens: list[int] = self._llama.tokenize(
             rendered.prompt.encode(), add_bos=not rendered.added_special, special=True
         )
         return tokens
+
+    def _marks(self, text: str) -> list[int]:
+        """Tokens of a text of ours, marks of the model's format among it."""
+        tokens: list[int] = self._llama.tokenize(text.encode(), add_bos=False, special=True)
+        return tokens
+
+    def _plain(self, written: str) -> list[int]:
+        """Tokens of a thought that it wrote: as text, whatever stands in it."""
+        thought = written.lstrip().removeprefix(THINK)
+        tokens: list[int] = self._llama.tokenize(thought.encode(), add_bos=False, special=False)
+        return tokens
+
+    def _rendered(self, messages: Sequence[Message]) -> "ChatFormatterResponse":
+        return self._template(messages=[self._tamed(message) for message in messages])
 
     def _tamed(self, message: Message) -> Message:
         """The message with every control token in its text broken up: text gives no orders."""
@@ -176,44 +272,40 @@ class LlamaGenerator:
 
     @cached_property
     def _llama(self) -> "Llama":
-        from llama_cpp import Llama
+        from llama_cpp import Llama, llama_supports_gpu_offload
 
         file = fast_copy(self.name, self._file, self._cache, self._adapter)
+        said: list[str] = []
         try:
-            return Llama(
-                str(file),
-                n_ctx=CONTEXT,
-                n_threads=self._threads,
-                n_threads_batch=self._threads,
-                verbose=False,
-            )
+            with heard() as said:
+                return Llama(
+                    str(file),
+                    n_ctx=self.context,
+                    n_threads=self._threads,
+                    n_threads_batch=self._threads,
+                    n_gpu_layers=ALL if llama_supports_gpu_offload() else 0,
+                    verbose=False,
+                )
         except (ValueError, RuntimeError, AssertionError) as error:
-            remedy = "Set RAG_GENERATOR to another GGUF file, or leave it out."
-            if file != self._file:
-                file.unlink(missing_ok=True)
-                remedy = "It has been removed; start again, and it is made anew."
+            if file == self._file:
+                raise unusable(file, "".join(said)) from error
+            file.unlink(missing_ok=True)
             raise ModelError(
-                f"The generator {file} cannot be loaded: it is damaged, or of a kind unknown.",
-                remedy=remedy,
+                f"The generator {file} cannot be loaded: it is damaged.",
+                remedy="It has been removed; start again, and it is made anew.",
             ) from error
 
     @cached_property
     def _template(self) -> "Jinja2ChatFormatter":
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        source = self._llama.metadata.get("tokenizer.chat_template")
-        if source is None:
-            raise ModelError(
-                f"The generator {self._file} holds no chat template.",
-                remedy="Set RAG_GENERATOR to a chat (instruct) model, or leave it out.",
-            )
         text = {
             token: self._llama.detokenize([token], special=True).decode(errors="replace")
             for token in (self._llama.token_bos(), self._llama.token_eos())
             if token >= 0
         }
         return Jinja2ChatFormatter(
-            source,
+            self._about.template,
             bos_token=text.get(self._llama.token_bos(), ""),
             eos_token=text.get(self._llama.token_eos(), ""),
         )
@@ -231,13 +323,6 @@ class LlamaGenerator:
             & (llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED)
         )
         return re.compile("|".join(re.escape(text) for text in texts if len(text) > 1) or r"(?!)")
-
-
-def _ability(name: str, adapter: Path | None) -> Ability:
-    """Of those that a user names, it is taken for granted."""
-    if name != SMOLLM2.name:
-        return CAPABLE
-    return TAUGHT if adapter else SMALL
 
 
 def fast_copy(name: str, file: Path, cache: Path, adapter: Path | None = None) -> Path:

@@ -1,6 +1,7 @@
-"""The models that come along: where their files are, and whether they are what they should be.
+"""Where the files of a model are: of those that come along, of a hub's, of a user's own.
 
-Their packages are found without being imported, since importing them would pull in other programs.
+Those that come along are verified. Their packages are found without being imported, since importing them
+would pull in other programs.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from rag import hub
+from rag.catalogue import Job, find, hub_files
 from rag.errors import ModelError
 
 
@@ -64,23 +67,17 @@ def encoder_folder(name: str, cache: Path) -> Path:
         verify(package / MINILM.weights, MINILM.sha256, cache)
         return package / MINILM.folder
     folder = Path(name).expanduser()
-    if not (folder / "modules.json").is_file():
-        raise ModelError(
-            f"The encoder {name!r} is neither {MINILM.name} nor a sentence-transformers folder.",
-            remedy="Set RAG_ENCODER to one of the two.",
-        )
-    return folder
+    if (folder / "modules.json").is_file():
+        return folder
+    return _of_hub(name, Job.ENCODER, "a sentence-transformers folder")
 
 
-def cross_encoder_folder(name: str, job: str) -> Path:
-    """The folder of the CrossEncoder `name`, a "reranker" or a "checker". Raises ModelError."""
+def cross_encoder_folder(name: str, job: Job) -> Path:
+    """The folder of the CrossEncoder `name`, a reranker or a checker. Raises ModelError."""
     folder = Path(name).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"The {job} {name!r} is no folder of a sentence-transformers CrossEncoder.",
-            remedy=f"Set RAG_{job.upper()} to one, or leave it out.",
-        )
-    return folder
+    if (folder / "config.json").is_file():
+        return folder
+    return _of_hub(name, job, "the folder of a sentence-transformers CrossEncoder")
 
 
 def generator_file(name: str, cache: Path) -> Path:
@@ -90,12 +87,37 @@ def generator_file(name: str, cache: Path) -> Path:
         verify(weights, SMOLLM2.sha256, cache)
         return weights
     file = Path(name).expanduser()
-    if not file.is_file():
+    if file.is_file():
+        return file
+    return _of_hub(name, Job.GENERATOR, "a GGUF file, a server's address")
+
+
+def _of_hub(name: str, job: Job, else_: str) -> Path:
+    """What the hub's cache holds of that name. Raises ModelError, naming what `else_` would do."""
+    setting = f"RAG_{job.upper()}"
+    known = find(name)
+    if known is not None and known.job is not job:
         raise ModelError(
-            f"The generator {name!r} is neither {SMOLLM2.name}, a GGUF file nor a server's address.",
-            remedy="Set RAG_GENERATOR to one of these.",
+            f"{known.name} is {_a(known.job)}, not {_a(job)}.",
+            remedy=f"Set {setting} to another one, or leave it out. `rag models` lists them.",
         )
-    return file
+    wanted = hub_files(name)
+    if wanted is None:
+        raise ModelError(
+            f"The {job} {name!r} is neither {else_} nor a name of `rag models`.",
+            remedy=f"Set {setting} to one of these, or leave it out.",
+        )
+    found = hub.located(wanted)
+    if found is None:
+        raise ModelError(
+            f"The {job} {name} is not on this machine.",
+            remedy=f"Run `rag models pull {name}`, or set {setting} to another one.",
+        )
+    return found
+
+
+def _a(job: Job) -> str:
+    return f"an {job}" if job is Job.ENCODER else f"a {job}"
 
 
 def adapter_file(name: str, cache: Path) -> Path | None:

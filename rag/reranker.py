@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag import memory
 from rag.crossencoder import loaded, unfit
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Reranker:
         self.name = name
         self._folder = folder
         self._seconds = seconds
+
+    @property
+    def memory(self) -> int:
+        """Bytes that loading it will take; none when it is loaded."""
+        return 0 if "_model" in self.__dict__ else memory.of_weights(self._folder)
 
     def load(self) -> None:
         """Load the model now rather than at the first question. Raises ModelError."""

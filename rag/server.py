@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rag.datatypes import Message, Prompt
 from rag.errors import ModelError
 from rag.generator import Pieces
-from rag.prompt import CAPABLE
+from rag.prompt import capable
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -26,6 +26,12 @@ RETRIES = 2
 CHARACTERS_A_TOKEN = 3
 """Fewer than in any common vocabulary, so that what is counted fits: the server keeps its own."""
 
+CONTEXT = 2048
+"""Tokens of a server's model where it does not say how many it takes in."""
+
+LEAST_CONTEXT, MOST_CONTEXT = 512, 8192
+"""Fewer are not believed, and more no prompt of ours fills."""
+
 AROUND = 8
 """Tokens that a template puts around a message."""
 
@@ -33,10 +39,13 @@ AROUND = 8
 class ServerGenerator:
     """A model that somebody else runs. With no `model` named, the first that the server offers."""
 
-    ability = CAPABLE
+    memory = 0
+    """Bytes in this process."""
 
     def __init__(self, url: str, model: str, key: str) -> None:
         self.name = model or url
+        self.context = CONTEXT
+        self.ability = capable(CONTEXT)
         self._url = url
         self._model = model
         self._key = key
@@ -44,13 +53,17 @@ class ServerGenerator:
     def load(self) -> None:
         """See whether the server answers, and what it offers. Raises ModelError."""
         with self._told():
-            offered = [model.id for model in self._client.models.list()]
+            offered = {
+                model.id: _context(model.model_dump()) for model in self._client.models.list()
+            }
         if not self._model and not offered:
             raise ModelError(
                 f"The server at {self._url} offers no model.", remedy="Load one there."
             )
-        self._model = self._model or offered[0]
+        self._model = self._model or next(iter(offered))
         self.name = self._model
+        self.context = min(offered.get(self._model) or CONTEXT, MOST_CONTEXT)
+        self.ability = capable(self.context)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """At least as many as the messages are."""
@@ -158,3 +171,10 @@ class ServerGenerator:
             f"The server at {self._url} {problem}.",
             remedy=f"{remedy} Or leave RAG_GENERATOR out for the embedded model.",
         )
+
+
+def _context(about: dict[str, Any]) -> int:
+    """Tokens that a model takes in, as vLLM or llama-server tell it with its name; 0 where none does."""
+    meta = about.get("meta")
+    told = about.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
+    return told if isinstance(told, int) and told >= LEAST_CONTEXT else 0

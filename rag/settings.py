@@ -1,17 +1,27 @@
-"""Every setting, in one frozen place: RAG_* variables of the environment, which flags override."""
+"""Every setting, in one frozen place: flags, else RAG_* variables, else what `rag models use` chose."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
-from platformdirs import user_cache_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from platformdirs import user_cache_path, user_config_path
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from rag.catalogue import Job
 from rag.datatypes import Strictness
 from rag.errors import SettingError
 
 SEEDS = Path("seeds")
 """The sample articles, indexed when nothing else was named."""
+
+CHOSEN = "models.json"
+"""The file that holds the models chosen for an index, in its folder, or for all, in the user's."""
 
 
 class Settings(BaseSettings):
@@ -22,11 +32,28 @@ class Settings(BaseSettings):
     index: Path = Field(Path("index"), description="folder of the index")
     encoder: str = Field(
         "all-MiniLM-L6-v2",
-        description="embedded encoder's name, or a sentence-transformers folder",
+        description="encoder: a name of `rag models`, or a sentence-transformers folder",
+    )
+    dimensions: int = Field(
+        0,
+        ge=0,
+        le=65_536,
+        description="of vectors, for encoders that were made for fewer (Matryoshka); 0 for all",
+    )
+    passage_tokens: int = Field(
+        256,
+        ge=32,
+        le=8192,
+        description="longest passage in the encoder's tokens, if it takes in so many",
+    )
+    encoder_dtype: Literal["int8", "bfloat16", "float32"] = Field(
+        "int8",
+        description="how it computes: int8 (float32 where that does not agree), bfloat16 or float32",
     )
     generator: str = Field(
         "SmolLM2-135M-Instruct",
-        description="embedded generator's name, a GGUF file, or a server's address (http://…/v1)",
+        description="generator: a name of `rag models`, a GGUF file, `owner/repo:file` of the hub, or a"
+        " server's address (http://…/v1)",
     )
     model: str = Field(
         "",
@@ -43,12 +70,13 @@ class Settings(BaseSettings):
     )
     reranker: str = Field(
         "",
-        description="a sentence-transformers CrossEncoder's folder, to reorder what is found",
+        description="a name of `rag models`, or a CrossEncoder's folder, to reorder what is found",
         json_schema_extra={"default": "none"},
     )
     checker: str = Field(
         "",
-        description="a CrossEncoder's folder (NLI or MiniCheck), to check drafts with",
+        description="a name of `rag models`, or a CrossEncoder's folder (NLI or MiniCheck), to check"
+        " drafts with",
         json_schema_extra={"default": "none"},
     )
     strictness: Strictness = Field(
@@ -58,6 +86,9 @@ class Settings(BaseSettings):
     )
     threads: int = Field(
         0, ge=0, le=1024, description="threads of the generator; 0 for all cores but one, 8 at most"
+    )
+    memory: int = Field(
+        0, ge=0, description="megabytes that models may take; 0 for most of what is free"
     )
     cache: Path = Field(
         default_factory=lambda: user_cache_path("footnote"),
@@ -74,6 +105,19 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address on which the page is served")
     port: int = Field(7860, ge=1, le=65535, description="port on which the page is served")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        index = (env_settings() | init_settings()).get("index", cls.model_fields["index"].default)
+        models = chosen(None) | chosen(Path(index))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(models.items()))
 
     @field_validator("uploads", mode="before")
     @classmethod
@@ -105,6 +149,47 @@ def load(**flags: Any) -> Settings:
             f"{shown} is {first['input']!r}: {first['msg'].lower()}.",
             remedy="Correct it, or leave it out for the default.",
         ) from None
+
+
+def chosen_file(index: Path | None) -> Path:
+    """Where the models chosen for an index are kept, or those for everything."""
+    return (index or user_config_path("footnote")) / CHOSEN
+
+
+def choose(index: Path | None, chosen: dict[Job, str]) -> Path:
+    """Keep the models chosen, by setting, for an index or for everything; the file that holds them.
+
+    Raises SettingError when it cannot be written.
+    """
+    file = chosen_file(index)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(file)
+    except OSError as error:
+        raise SettingError(
+            f"{file} cannot be written: {error.strerror}.",
+            remedy="Set the RAG_* variable instead.",
+        ) from error
+    return file
+
+
+def chosen(index: Path | None) -> dict[Job, str]:
+    """The models chosen for an index, or for everything, by setting. Raises SettingError."""
+    file = chosen_file(index)
+    try:
+        return _CHOICE.validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValidationError) as error:
+        raise SettingError(
+            f"{file} does not hold chosen models as it should.",
+            remedy="Delete it, and choose anew with `rag models use`.",
+        ) from error
+
+
+_CHOICE = TypeAdapter(dict[Job, str])
 
 
 def table() -> str:

@@ -60,12 +60,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_environment(cache: Path) -> Iterator[None]:
-    """No RAG_* variable of whoever runs the tests reaches them or the commands that they start."""
+def _own_environment(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No RAG_* variable, chosen model or cache of a hub of whoever runs the tests reaches them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAG_")]:
             patch.delenv(name)
         patch.setenv("RAG_CACHE", str(cache))
+        for name in ("XDG_CONFIG_HOME", "HF_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
 
 

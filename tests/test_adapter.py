@@ -14,7 +14,7 @@ from rag.datatypes import Excerpt, Prompt
 from rag.errors import ModelError
 from rag.generator import CONTEXT, LlamaGenerator
 from rag.models import ADAPTER, ADAPTER_SHA256, SMOLLM2, adapter_file, generator_file, sha256_of
-from rag.prompt import CAPABLE, SMALL, TAUGHT, compose
+from rag.prompt import SMALL, TAUGHT, compose
 
 TOLD = [
     "The bridge of Lindow opened in May 2012.",
@@ -121,7 +121,7 @@ def test_a_generator_of_the_users_own_is_never_touched(cache: Path, tmp_path: Pa
     assert adapter_file(str(file), cache) is None
     own = LlamaGenerator(str(file), file, tmp_path / "cache", 1, adapter_file(str(file), cache))
     own.load()
-    assert own.ability is CAPABLE
+    assert own.ability.rewrites
     assert not list(tmp_path.glob("cache/*.gguf"))
 
 

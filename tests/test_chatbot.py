@@ -21,7 +21,7 @@ from rag.errors import QuestionError
 from rag.evidence import weigh, worth_quoting
 from rag.generator import Pieces
 from rag.index import PassageIndex
-from rag.prompt import CAPABLE, SMALL, TAUGHT
+from rag.prompt import SMALL, TAUGHT, capable
 from rag.questions import MOST_CHARACTERS
 from rag.threshold import BUILT_IN
 
@@ -30,10 +30,11 @@ class Scripted:
     """A generator that writes what it is told to, word by word."""
 
     name = "scripted"
+    context, memory = 2048, 0
 
     def __init__(self, *drafts: str) -> None:
         self.drafts = list(drafts)
-        self.ability = CAPABLE if len(drafts) > 1 else SMALL
+        self.ability = capable(2048) if len(drafts) > 1 else SMALL
         self.asked: list[str] = []
         self.stopped = False
         self.short: ShortAnswer | None = None

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from rag.catalogue import Job
 from rag.checker import Checker
 from rag.citations import check
 from rag.datatypes import Excerpt, Verdict
@@ -41,7 +42,7 @@ def saying(folder: Path, cache: Path, labels: tuple[str, ...], says: int) -> Che
         )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
-    return Checker("scripted", cross_encoder_folder(str(folder), "checker"))
+    return Checker("scripted", cross_encoder_folder(str(folder), Job.CHECKER))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,6 @@ def test_a_model_with_labels_of_another_kind_is_no_checker(tmp_path: Path, cache
 
 
 def test_a_folder_that_holds_no_checker_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"The checker .* is no folder") as told:
-        cross_encoder_folder(str(tmp_path), "checker")
+    with pytest.raises(ModelError, match=r"The checker .* is neither the folder") as told:
+        cross_encoder_folder(str(tmp_path), Job.CHECKER)
     assert "RAG_CHECKER" in str(told.value)

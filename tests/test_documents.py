@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rag.catalogue import as_table
 from rag.cli import app
 from rag.settings import Settings, table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
+GROUPS = {group.name: group.typer_instance for group in app.registered_groups}
 
 
 def generate():
@@ -32,7 +34,13 @@ def test_the_readmes_table_of_settings_is_the_codes() -> None:
     assert generate().readme() == README
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_table_of_models_is_the_codes() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert as_table() in text
+    assert generate().models() == text
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *GROUPS}))
 def test_every_command_stands_in_the_readme(command: str) -> None:
     assert f"rag {command}" in README
 
@@ -48,8 +56,10 @@ def test_there_are_remedies_to_check() -> None:
 
 @pytest.mark.parametrize("remedy", sorted(set(remedies())))
 def test_every_command_and_variable_that_a_remedy_names_exists(remedy: str) -> None:
-    for command in re.findall(r"`rag (\w+)", remedy):
-        assert command in COMMANDS
+    for command, word in re.findall(r"`rag (\w+) ?(\w*)", remedy):
+        assert command in {*COMMANDS, *GROUPS}
+        if word and command in GROUPS:
+            assert word in {each.callback.__name__ for each in GROUPS[command].registered_commands}
     for target in re.findall(r"`make (\w+)", remedy):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text()
     for variable in re.findall(r"RAG_(\w+)", remedy):

@@ -137,9 +137,31 @@ def test_a_package_that_is_not_installed_is_named() -> None:
 def test_an_unknown_model_is_told_with_the_known_one(
     find: "type[Path]", variable: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match="'nowhere/model' is neither") as told:
-        find("nowhere/model", tmp_path)
+    with pytest.raises(ModelError, match="'nowhere' is neither") as told:
+        find("nowhere", tmp_path)
     assert variable in told.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "variable"),
+    [
+        (encoder_folder, "nowhere/model", "RAG_ENCODER"),
+        (generator_file, "nowhere/model:file.gguf", "RAG_GENERATOR"),
+        (generator_file, "OCC-RAG-0.6B", "RAG_GENERATOR"),
+    ],
+)
+def test_a_model_of_the_hub_that_is_not_here_is_told_with_what_fetches_it(
+    find: "type[Path]", name: str, variable: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="is not on this machine") as told:
+        find(name, tmp_path)
+    assert f"`rag models pull {name}`" in told.value.remedy
+    assert variable in told.value.remedy
+
+
+def test_a_model_for_another_job_is_told_by_its_job(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a generator, not an encoder"):
+        encoder_folder("Qwen3-4B-Instruct-2507", tmp_path)
 
 
 def test_an_encoder_of_ones_own_is_a_folder(tmp_path: Path) -> None:

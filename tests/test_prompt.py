@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rag.datatypes import Excerpt, Message
 from rag.errors import QuestionError
 from rag.generator import CONTEXT, LlamaGenerator
-from rag.prompt import CAPABLE, SMALL, TAUGHT, Ability, apart, compose
+from rag.prompt import SMALL, TAUGHT, Ability, apart, capable, compose
 
 
 def source(text: str) -> Excerpt:
@@ -46,7 +46,7 @@ def test_the_best_sources_are_kept_when_not_all_fit() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    ability=st.sampled_from([SMALL, TAUGHT, CAPABLE]),
+    ability=st.sampled_from([SMALL, TAUGHT, capable(2048)]),
     question=st.text(min_size=1, max_size=1500),
     texts=st.lists(st.text(min_size=1, max_size=1500), max_size=3),
 )
@@ -90,7 +90,7 @@ def test_a_capable_generator_reads_each_articles_facts_under_its_number_title_an
         Excerpt("a", "The bridge", 12, 24, "It opened\n."),
         Excerpt("b", "The\nferry", 0, 9, "It sinks.", date="2019-04-15"),
     ]
-    (message,) = compose("Which?", facts, CAPABLE, count_characters, 2000).messages
+    (message,) = compose("Which?", facts, capable(2048), count_characters, 2000).messages
     assert message["content"].endswith(
         "Facts:\n1. The bridge\n- It is long.\n- It opened .\n2. The ferry (2019-04-15)\n- It sinks."
         "\n\nQuestion: Which?"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from rag.catalogue import Job
 from rag.chatbot import Chatbot
 from rag.datatypes import Excerpt, StandaloneQuestion
 from rag.errors import ModelError
@@ -82,8 +83,10 @@ def test_a_model_with_several_scores_is_no_reranker(tmp_path: Path, cache: Path)
 
 
 def test_a_folder_that_holds_no_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no folder of a sentence-transformers CrossEncoder"):
-        cross_encoder_folder(str(tmp_path), "reranker")
+    with pytest.raises(
+        ModelError, match="is neither the folder of a sentence-transformers CrossEncoder"
+    ):
+        cross_encoder_folder(str(tmp_path), Job.RERANKER)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        Reranker("broken", cross_encoder_folder(str(tmp_path), "reranker")).load()
+        Reranker("broken", cross_encoder_folder(str(tmp_path), Job.RERANKER)).load()

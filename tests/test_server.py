@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from unruly_server import unruly
@@ -16,9 +17,12 @@ from rag.chatbot import Chatbot
 from rag.datatypes import Message, Mode
 from rag.errors import ModelError
 from rag.models import SMOLLM2, generator_file
-from rag.prompt import CAPABLE
+from rag.prompt import capable
 from rag.server import ServerGenerator
 from rag.settings import load
+
+if TYPE_CHECKING:
+    from conftest import RunRag
 
 ASKED: list[Message] = [{"role": "user", "content": "How high is it?"}]
 QUESTION = "How high is the lighthouse of Sant Oriol?"
@@ -82,7 +86,7 @@ def test_the_text_comes_as_it_is_written_and_the_first_model_is_taken() -> None:
         assert "".join(generator.stream(ASKED)) == "Thirty-seven metres."
         assert generator.name == "unruly"
         assert seen[-1][2]["messages"] == ASKED
-        assert seen[-1][2]["max_tokens"] == CAPABLE.answer_tokens
+        assert seen[-1][2]["max_tokens"] == capable(2048).answer_tokens
 
 
 def test_the_key_is_sent_to_the_server_named_and_the_environments_is_not(
@@ -96,6 +100,29 @@ def test_the_key_is_sent_to_the_server_named_and_the_environments_is_not(
     sent = [str(headers) for _, headers, _ in seen]
     assert "Bearer mine" in sent[0]
     assert not any("somebody" in text or "an-organisation" in text for text in sent)
+
+
+@pytest.mark.parametrize(("told", "taken"), [(4096, 4096), (131_072, 8192), (3, 2048)])
+def test_the_context_is_what_the_server_says_within_reason(told: int, taken: int) -> None:
+    with unruly() as (address, seen):
+        generator = ServerGenerator(f"{address}/tells-{told}/v1", "", "")
+        list(generator.stream(ASKED))
+    assert generator.context == taken
+    assert seen[-1][2]["max_tokens"] == capable(taken).answer_tokens
+
+
+def test_a_server_is_chosen_by_command_when_it_answers(
+    run_rag: "RunRag", index_folder: Path, tmp_path: Path
+) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    with unruly() as (address, _):
+        chosen = run_rag("models", "use", f"{address}/fine/v1", **home)
+        assert "It answers, as unruly" in chosen.stdout
+        asked = run_rag("ask", QUESTION, "--index", index_folder, **home)
+    assert asked.stdout.rstrip().endswith("unruly")
+    gone = run_rag("models", "use", f"{address}/fine/v1", **home)
+    assert gone.returncode == 1
+    assert "cannot be reached" in gone.stderr
 
 
 def test_what_is_thought_is_kept_apart() -> None:

@@ -19,6 +19,10 @@ GIVEN: dict[str, Any] = {
     "checker": "/models/checker",
     "strictness": "high",
     "threads": 3,
+    "memory": 4000,
+    "dimensions": 128,
+    "passage_tokens": 128,
+    "encoder_dtype": "float32",
     "cache": Path("/somewhere/cache"),
     "feedback": Path("/somewhere/feedback.jsonl"),
     "uploads": "shared",
@@ -48,6 +52,7 @@ def test_a_key_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     changed = {"threads": 4, "port": 8124, "strictness": "low", "adapter": "on", "uploads": "own"}
+    changed |= {"memory": 1, "dimensions": 2, "passage_tokens": 64, "encoder_dtype": "int8"}
     other = (GIVEN | changed)[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"

@@ -203,7 +203,7 @@ def run_here(
     """Runs the command in this process, where the encoder is loaded already."""
 
     def run(*words: str | Path, **variables: str) -> "Done":
-        monkeypatch.setattr("rag.chatbot.Encoder", lambda *_: encoder)
+        monkeypatch.setattr(Encoder, "chosen", lambda _: encoder)
         monkeypatch.setattr(sys, "argv", ["rag", *map(str, words)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -405,7 +405,7 @@ def test_an_interrupt_ends_with_130_and_the_index_as_it_was(
     before = held(index)
     (news / "new.txt").write_text("An owl moved in.")
     fails = fake_encoder(MINILM.name, 0, fingerprint=encoder.fingerprint)
-    monkeypatch.setattr("rag.encoder.Encoder", lambda *_: fails)
+    monkeypatch.setattr(Encoder, "chosen", lambda _: fails)
     monkeypatch.setattr(sys, "argv", ["rag", "index", "--index", str(index)])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MODELS = {
+MODELS: dict[str, Any] = {
     "object": "list",
     "data": [{"id": "unruly", "object": "model", "created": 0, "owned_by": "x"}],
 }
@@ -29,6 +29,10 @@ class Unruly(BaseHTTPRequestHandler):
             self._answer(200, json.dumps({"object": "list", "data": []}))
         elif "/html/" in self.path:
             self._answer(200, "<html>Welcome!</html>", "text/html")
+        elif "/tells-" in self.path:
+            told = int(self.path.split("/")[1].removeprefix("tells-"))
+            data = [MODELS["data"][0] | {"max_model_len": told}]
+            self._answer(200, json.dumps(MODELS | {"data": data}))
         else:
             self._answer(200, json.dumps(MODELS))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rag.encoder import Encoder
 from rag.index import PassageIndex
-from rag.models import encoder_folder
 from rag.settings import SEEDS, load
 from training import examples
 from training.convert import convert
@@ -35,8 +34,7 @@ def main(data: Path, out: Path, seed: int, questions: int) -> None:
 
 def make_examples(data: Path, out: Path, file: Path) -> None:
     settings = load()
-    folder = encoder_folder(settings.encoder, settings.cache)
-    encoder = Encoder(settings.encoder, folder, settings.cache)
+    encoder = Encoder.chosen(settings)
     sets = {
         data / "squad2" / "articles.jsonl": examples.squad(data / "squad2", "train"),
         data / "clapnq" / "articles.jsonl": examples.clapnq(data / "clapnq", "train"),

@@ -18,7 +18,7 @@ from rag.evaluation import f1, holds
 from rag.evidence import weigh
 from rag.generator import LlamaGenerator
 from rag.index import PassageIndex
-from rag.models import encoder_folder, generator_file
+from rag.models import generator_file
 from rag.settings import Settings
 from training import examples
 from training.examples import Asked
@@ -83,8 +83,7 @@ def measure(data: Path, out: Path, adapter: Path, settings: Settings, most: int)
 class _Run:
     def __init__(self, out: Path, adapter: Path, settings: Settings) -> None:
         self._out = out
-        folder = encoder_folder(settings.encoder, settings.cache)
-        self._encoder = Encoder(settings.encoder, folder, settings.cache)
+        self._encoder = Encoder.chosen(settings)
         name = settings.generator
         file = generator_file(name, settings.cache)
         self._generators = [

@@ -19,6 +19,7 @@ class ScriptedGenerator:
     """A generator (rag.generator.Generator) made like the one of llama.cpp."""
 
     ability = SMALL
+    context, memory = 2048, 0
 
     def __init__(self, *loaded: object) -> None:
         self.name = "scripted"
