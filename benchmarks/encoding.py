@@ -68,7 +68,7 @@ def ways(folder: Path, encoder: Encoder) -> list[Way]:
         plain, halved = Encoder("float32", folder), Encoder("bfloat16", folder)
         plain.load()
         halved.load()
-    halved._model.bfloat16()
+    halved._model.network.bfloat16()
     float32 = SentenceTransformer(str(folder), device="cpu").eval()
     return [
         library("sentence-transformers' defaults", float32, 32),

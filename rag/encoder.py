@@ -1,10 +1,9 @@
-"""Texts → vectors, by sentence-transformers. The model is loaded when it is first needed.
+"""Texts → vectors, by torch or by sentence-transformers. The model is loaded when it is first needed.
 
 Where the processor can, the model's linear layers multiply whole numbers: two to three times as fast
 (docs/measurements.md). Where that changes what comes out, everything stays in float32.
 """
 
-import copy
 import hashlib
 import json
 import os
@@ -14,21 +13,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rag import hub, memory
+from rag import memory
 from rag.datatypes import EncoderId
 from rag.errors import ModelError, SettingError
 from rag.models import encoder_folder, making
 from rag.settings import Settings
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
     from torch import Tensor
     from torch.nn import Linear
+
+    from rag.bert import Bert
+    from rag.sentencetransformer import AnyEncoder
 
 BATCH_TOKENS = 1024
 """A batch of so many tokens, padding included, stays within the processor's own memory."""
@@ -132,45 +133,28 @@ class Encoder:
             ) from error
 
     @cached_property
-    def _model(self) -> "SentenceTransformer":
-        hub.stay_offline()
+    def _model(self) -> "Bert | AnyEncoder":
         # oneDNN keeps what it has made ready for each of 1,024 shapes, which is one batch's or none's.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         wanted = self._encoding
         try:
-            model = SentenceTransformer(
-                str(self._folder),
-                device="cpu",
-                local_files_only=True,
-                truncate_dim=wanted.dimensions or None,
-            )
+            model = _opened(self._folder, wanted)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The encoder in {self._folder} cannot be loaded: {str(error).splitlines()[0]}.",
                 remedy="Set RAG_ENCODER to another one, or leave it out.",
             ) from error
-        full = model.get_embedding_dimension() or wanted.dimensions
-        if wanted.dimensions > full:
+        if wanted.dimensions > model.width:
             raise SettingError(
-                f"RAG_DIMENSIONS is {wanted.dimensions}, and {self.name} makes vectors of {full}.",
+                f"RAG_DIMENSIONS is {wanted.dimensions}, and {self.name} makes vectors of"
+                f" {model.width}.",
                 remedy="Set it to fewer, or leave it out for all.",
             )
-        model.max_seq_length = min(model.get_max_seq_length() or 512, wanted.passage_tokens)
-        model.float().eval()
         if wanted.dtype == "int8":
             _quicken(model)
         elif wanted.dtype == "bfloat16":
-            model.bfloat16()
+            model.network.bfloat16()
         return model
-
-    @cached_property
-    def _counter(self) -> Any:
-        """A tokenizer of its own: told not to cut, which the model's can't be while it is at work."""
-        return copy.deepcopy(self._model.tokenizer)
 
     def load(self) -> None:
         """Load the model now rather than at the first text."""
@@ -184,9 +168,7 @@ class Encoder:
     @property
     def max_tokens(self) -> int:
         """How many tokens of a text the encoder takes in, its own marks left out."""
-        longest: int = self._model.get_max_seq_length() or 512
-        marks: int = self._model.tokenizer.num_special_tokens_to_add()
-        return longest - marks
+        return self._model.longest - self._model.marks
 
     @cached_property
     def dimensions(self) -> int:
@@ -195,12 +177,7 @@ class Encoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text is, the encoder's own marks left out."""
-        if not texts:
-            return []
-        encoded = self._counter(
-            list(texts), add_special_tokens=False, truncation=False, verbose=False
-        )
-        return [len(ids) for ids in encoded["input_ids"]]
+        return self._model.count_tokens(texts) if texts else []
 
     def encode_passages(
         self, texts: Sequence[str], progress: Callable[[int], object] = lambda done: None
@@ -247,33 +224,26 @@ class Encoder:
 
     def encode_question(self, question: str) -> NDArray[np.float32]:
         """The question's vector of length 1, shape (dimensions,)."""
-        vectors = self._model.encode_query([question], show_progress_bar=False)
-        vector: NDArray[np.float32] = _of_length_one(vectors)[0]
+        vector: NDArray[np.float32] = _of_length_one(self._model.question_vectors([question]))[0]
         return vector
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = self._model.encode_document(texts, batch_size=len(texts), show_progress_bar=False)
-        return _of_length_one(vectors)
+        return _of_length_one(self._model.passage_vectors(texts))
 
     def _encode_tokens(self, texts: list[str]) -> list[TokenVectors]:
-        # Without the prompts that an encoder may want in front: they are no part of the text.
-        encoded = self._model.encode(
-            texts,
-            prompt="",
-            batch_size=len(texts),
-            output_value="token_embeddings",
-            show_progress_bar=False,
-        )
-        places = self._counter(
-            texts,
-            return_offsets_mapping=True,
-            truncation=True,
-            max_length=self._model.get_max_seq_length(),
-        )["offset_mapping"]
-        return [
-            TokenVectors.of(place, vectors.float().numpy())
-            for place, vectors in zip(places, encoded, strict=True)
-        ]
+        return [TokenVectors.of(*of_text) for of_text in self._model.token_vectors(texts)]
+
+
+def _opened(folder: Path, wanted: Encoding) -> "Bert | AnyEncoder":
+    """The model in a folder, by torch alone where that will do: it is there seconds sooner."""
+    from rag.bert import Bert, shape_of
+
+    shape = shape_of(folder)
+    if shape is not None:
+        return Bert(folder, shape, wanted.dimensions, wanted.passage_tokens)
+    from rag.sentencetransformer import AnyEncoder
+
+    return AnyEncoder(folder, wanted.dimensions, wanted.passage_tokens)
 
 
 def _cores() -> int:
@@ -303,7 +273,7 @@ def _of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 # -- whole numbers
 
 
-def _quicken(model: "SentenceTransformer") -> None:
+def _quicken(model: "Bert | AnyEncoder") -> None:
     """Let the model's linear layers multiply whole numbers, if its vectors then stay what they are."""
     import torch
 
@@ -311,7 +281,7 @@ def _quicken(model: "SentenceTransformer") -> None:
     if not torch.cpu.get_capabilities().get("avx2"):
         return  # without it, whole numbers are the slower ones
     # Classes made from Linear may do something else.
-    layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
+    layers = [layer for layer in model.network.modules() if type(layer) is torch.nn.Linear]
     for layer in layers:
         layer.forward = _in_whole_numbers(layer)  # type: ignore[assignment]
     if not _agree(model, expected):
@@ -319,11 +289,11 @@ def _quicken(model: "SentenceTransformer") -> None:
             del layer.forward
 
 
-def _probe(model: "SentenceTransformer") -> NDArray[np.float32]:
-    return _of_length_one(model.encode_document(list(PROBES), show_progress_bar=False))
+def _probe(model: "Bert | AnyEncoder") -> NDArray[np.float32]:
+    return _of_length_one(model.passage_vectors(PROBES))
 
 
-def _agree(model: "SentenceTransformer", expected: NDArray[np.float32]) -> bool:
+def _agree(model: "Bert | AnyEncoder", expected: NDArray[np.float32]) -> bool:
     try:
         cosines = np.sum(_probe(model) * expected, axis=1)
     except RuntimeError:  # layers of a kind or a size that it can't do

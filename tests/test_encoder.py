@@ -50,7 +50,7 @@ def plain(encoder: Encoder) -> Encoder:
 
 
 def layers_in_whole_numbers(encoder: Encoder) -> int:
-    return sum("forward" in vars(layer) for layer in encoder._model.modules())
+    return sum("forward" in vars(layer) for layer in encoder._model.network.modules())
 
 
 def test_whole_numbers_find_the_same_as_float32(encoder: Encoder, plain: Encoder) -> None:
