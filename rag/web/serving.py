@@ -32,7 +32,7 @@ def serve(settings: Settings) -> None:
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
-            **_shielded(settings, api.routes(desk)),
+            **_shielded(settings, [*api.routes(desk), _component()]),
             **_looks(),
         )
     except OSError as error:
@@ -56,16 +56,19 @@ def _looks() -> dict[str, Any]:
         "theme": gr.themes.Default(primary_hue="teal", neutral_hue="stone", font=font),
         "css": here.joinpath("page.css").read_text(encoding="utf-8"),
         "js": here.joinpath("page.js").read_text(encoding="utf-8"),
-        "head": _POLICY,
         "i18n": page_texts(),
         "footer_links": [],
     }
 
 
-_POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'self' data: blob:;
-script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';
-form-action 'self'">"""
-"""Whatever might slip into the page, nothing is loaded from elsewhere."""
+def _component() -> Any:
+    """`/gradio.js`: Gradio's web component, for sites that show the page in a part of their own."""
+    import gradio
+    from starlette.responses import FileResponse
+    from starlette.routing import Route
+
+    file = files(gradio).joinpath("templates", "frontend", "gradio.js")
+    return Route("/gradio.js", lambda request: FileResponse(str(file)))
 
 
 def _shielded(settings: Settings, routes: list[Any]) -> dict[str, Any]:
@@ -76,7 +79,10 @@ def _shielded(settings: Settings, routes: list[Any]) -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [(_AtHome, (), {})], "routes": routes},
+        "app_kwargs": {
+            "middleware": [(_AtHome, (), {}), (_OnlyFromHere, (), {})],
+            "routes": routes,
+        },
         "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES_A_FILE,
     }
 
@@ -95,6 +101,30 @@ class _AtHome:
             return
         await self._app(scope, receive, send)
 
+
+class _OnlyFromHere:
+    """Whatever might slip into the page, the browser is told to load nothing from elsewhere (ASGI).
+
+    In a header: what stands in the page's head, Gradio's web component takes along into a page around it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), _POLICY]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_policy)
+
+
+_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
+    b" style-src 'self' 'unsafe-inline'; form-action 'self'",
+)
 
 _ELSEWHERE = re.compile(r"/(?:file|proxy)=\s*https?:", re.IGNORECASE)
 

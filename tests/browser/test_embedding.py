@@ -1,0 +1,95 @@
+"""The page as a Space shows it: behind a proxy, in a part of another site, with no home of its own."""
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from actions import answer, ask
+from playwright.sync_api import Page, expect
+from proxy import proxied, site
+from serving import ANSWER_MS, Served, served
+
+BRIDGE = "How long is the harbour bridge of Lindow?"
+PREFIX = "/spaces/lindow/news"
+SPACE = {
+    "SYSTEM": "spaces",
+    "SPACE_ID": "lindow/news",
+    "SPACE_HOST": "lindow-news.hf.space",
+    "GRADIO_ROOT_PATH": PREFIX,
+}
+
+
+@pytest.fixture(scope="module")
+def space(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the page on a Space, which a proxy with a path gives it."""
+    folder = tmp_path_factory.mktemp("space")
+    with (
+        served(index, folder, program=("app.py",), settings=SPACE) as page,
+        proxied(page.url, PREFIX) as address,
+    ):
+        yield address
+
+
+def test_a_question_is_answered_behind_a_proxy_with_a_path(page: Page, space: str) -> None:
+    page.goto(space, wait_until="domcontentloaded")
+    ask(page, BRIDGE)
+    expect(answer(page)).to_contain_text("412 metres")
+
+
+def test_a_question_is_answered_in_a_frame_of_another_site(page: Page, space: str) -> None:
+    with site(f'<iframe src="{space}" width="1000" height="700"></iframe>') as blog:
+        page.goto(blog, wait_until="domcontentloaded")
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("textbox", name="Your question").fill(BRIDGE)
+        frame.get_by_role("button", name="Send").click()
+        said = frame.get_by_test_id("bot").last
+        expect(said).to_contain_text("412 metres", timeout=ANSWER_MS)
+        said.locator("a.marker").first.click()
+        expect(frame.locator("#sources mark").first).to_be_in_viewport()
+
+
+def test_a_question_is_answered_by_gradios_component_on_another_site(
+    page: Page, space: str
+) -> None:
+    component = f'<script type="module" src="{space}gradio.js"></script>'
+    with site(f'{component}<p>News</p><gradio-app src="{space}"></gradio-app>') as blog:
+        page.goto(blog, wait_until="domcontentloaded")
+        ask(page, BRIDGE)
+        expect(answer(page)).to_contain_text("412 metres", timeout=ANSWER_MS)
+        expect(page.get_by_text("News", exact=True)).to_be_attached()
+
+
+def test_any_site_may_show_the_page_and_the_page_loads_nothing_from_any(space: str) -> None:
+    with urllib.request.urlopen(space) as got:
+        headers = {name.lower(): value for name, value in got.getheaders()}
+    assert "x-frame-options" not in headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'self' data: blob:" in policy
+    assert "frame-ancestors" not in policy
+    assert "http-equiv" not in urllib.request.urlopen(space).read().decode()
+
+
+def test_what_slips_into_the_page_can_load_nothing_from_elsewhere(page: Page, real: Served) -> None:
+    page.goto(real.url, wait_until="domcontentloaded")
+    refused = page.evaluate(
+        """() => new Promise((done) => {
+          addEventListener("securitypolicyviolation", (event) => done(event.blockedURI));
+          const image = new Image();
+          image.src = "http://evil.example/pixel.png";
+          document.body.append(image);
+          setTimeout(() => done("nothing"), 5000);
+        })"""
+    )
+    assert refused == "http://evil.example/pixel.png"
+
+
+def test_a_home_that_cannot_be_written_to_is_no_hindrance(
+    page: Page, index: Path, small_disk: Path, write_protect, tmp_path: Path
+) -> None:
+    write_protect(small_disk)
+    own = SPACE | {"HOME": str(small_disk), "GRADIO_ROOT_PATH": ""}
+    with served(index, tmp_path, program=("app.py",), settings=own) as there:
+        page.goto(there.url, wait_until="domcontentloaded")
+        ask(page, BRIDGE)
+        expect(answer(page)).to_contain_text("412 metres")
