@@ -202,8 +202,9 @@ class Encoder:
     ) -> list[Encoded]:
         """What `work` makes of the texts, in their order."""
         import torch
+        from joblib import cpu_count  # of this container, on a machine that may have many more
 
-        cores = _cores()
+        cores = cpu_count()
         lengths = [min(count, self.max_tokens) for count in self.count_tokens(texts)]
         batches = _batches(lengths, min(BATCH_TOKENS, -(-sum(lengths) // cores)))
         done: dict[int, Encoded] = {}
@@ -244,12 +245,6 @@ def _opened(folder: Path, wanted: Encoding) -> "Bert | AnyEncoder":
     from rag.sentencetransformer import AnyEncoder
 
     return AnyEncoder(folder, wanted.dimensions, wanted.passage_tokens)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _batches(lengths: Sequence[int], most: int) -> list[list[int]]:

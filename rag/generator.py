@@ -2,7 +2,6 @@
 
 import collections.abc as abc
 import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -86,6 +85,8 @@ class LlamaGenerator:
         most_bytes: int = 0,
     ) -> None:
         """`most_bytes` of memory are there for it; 0 for as many as it takes."""
+        from joblib import cpu_count  # of this container, on a machine that may have many more
+
         self.name = name
         self._most_bytes = most_bytes or sys.maxsize
         self._file = file
@@ -93,7 +94,7 @@ class LlamaGenerator:
         self._cache = cache
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else
         # that wants one (a browser, say) slows it by far more than a core less does.
-        self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, 8))
+        self._threads = threads or max(1, min(cpu_count() - 1, 8))
         self._lock = Lock()
 
     @cached_property

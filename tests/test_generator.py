@@ -1,8 +1,10 @@
 """The embedded generator, for real."""
 
+import os
 from pathlib import Path
 
 import pytest
+from joblib import cpu_count
 
 from rag.datatypes import Message
 from rag.errors import ModelError
@@ -55,6 +57,16 @@ def test_what_every_prompt_begins_with_is_read_once(
     list(generator.stream(asked))
     assert read[0] == generator.count_tokens(asked) - len(generator._shared)
     assert len(generator._shared) > 20
+
+
+def test_it_takes_no_more_cores_than_its_container_has(
+    generator: LlamaGenerator, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = LlamaGenerator(generator.name, generator._file, cache, 0)
+    assert made._threads == max(1, min(cpu_count() - 1, 8))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert LlamaGenerator(generator.name, generator._file, cache, 0)._threads == made._threads
+    assert LlamaGenerator(generator.name, generator._file, cache, 3)._threads == 3
 
 
 def test_a_stopped_stream_lets_the_next_one_in(generator: LlamaGenerator) -> None:
