@@ -9,6 +9,7 @@ from rag.settings import table
 
 ROOT = Path(__file__).parent.parent
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+LLAMA_CPP = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
 SETTINGS, MODELS = (
     re.compile(rf"(<!-- {what} -->\n).*?(<!-- /{what} -->)", re.DOTALL)
     for what in ("settings", "models")
@@ -22,6 +23,8 @@ def requirements() -> str:
     head = [
         "# Made from pyproject.toml by `make fix`, for Spaces.",
         f"--extra-index-url {CPU_TORCH}",
+        "# Has llama.cpp compiled, of most versions; where not, the Space compiles it.",
+        f"--extra-index-url {LLAMA_CPP}",
     ]
     return "\n".join([*head, *wanted, ""])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rag.errors import PageError
 from rag.settings import Settings
-from rag.web import api
+from rag.web import api, zerogpu
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
 from rag.web.uploads import MOST_BYTES_A_FILE
@@ -21,10 +21,12 @@ def serve(settings: Settings) -> None:
     host = _host(settings)
     _check_free(host, settings.port)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    zerogpu.prepare()
     desk = Desk(settings)
     page = page_of(desk)
     with page:
         api.offer(desk)
+        zerogpu.offer()
     _keep_at_home()
     try:
         page.launch(
