@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rag.encoder import Encoder
     from rag.evaluation import Evaluation, Outcome, Point
     from rag.indexing import Plan, Summary
+    from rag.space import Deployment
 
 MOST_HITS = 1000
 MOST_DRAFTED = 10_000
@@ -36,6 +37,8 @@ app = typer.Typer(
 )
 
 app.add_typer(models, name="models")
+deploy_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(deploy_app, name="deploy", help="Put the page where others can reach it.")
 
 Index = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="Folder of the index [index/].")
@@ -404,6 +407,56 @@ def chat(
     from rag.web import serve
 
     serve(load(index=index, host=host, port=port))
+
+
+@deploy_app.command("space")
+def deploy_space(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The Space's name.")],
+    articles: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Send these articles, which the Space indexes."),
+    ] = None,
+    with_index: Annotated[
+        bool, typer.Option("--with-index", help="Send the index instead, articles and all.")
+    ] = False,
+    index: Index = None,
+    private: Annotated[bool, typer.Option("--private", help="Let only its owner see it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")
+    ] = False,
+) -> None:
+    """Make a Hugging Face Space of the page, or bring it up to date (without articles: seeds/)."""
+    from rag import space
+
+    if articles and with_index:
+        raise UsageError("--articles and --with-index were given.", remedy="Give one of the two.")
+    made = space.deployment(name, load(index=index), articles, with_index)
+    for reason in made.left:
+        print(reason, file=sys.stderr)
+    if dry_run:
+        show_deployment(made)
+        return
+    seen_by = "only you" if private else "everybody"
+    print(f"Sending {in_all(made)} to {name}, for {seen_by} to see.", file=sys.stderr)
+    print(space.deploy(name, made, private))
+
+
+def show_deployment(made: "Deployment") -> None:
+    from rag.space import size
+
+    for path, content in made.files.items():
+        print(f"{size(content):>12,}  {path}")
+    for key, value in made.variables.items():
+        print(f"{'variable':>12}  {key}={value}")
+    for key in made.secrets:
+        print(f"{'secret':>12}  {key}")
+    print(f"{in_all(made)} would be sent.")
+
+
+def in_all(made: "Deployment") -> str:
+    from rag.space import size
+
+    return f"{len(made.files)} files, {sum(map(size, made.files.values())):,} bytes"
 
 
 @app.command()

@@ -27,7 +27,7 @@ VERSION = 3
 FIRST_DATABASE = "passages.sqlite"
 """All that an index of version 1 was kept in, vectors among it."""
 
-_CURRENT = "current.json"
+CURRENT = "current.json"
 _LOCK = "lock"
 _HOLDER = "holder"
 
@@ -89,7 +89,7 @@ def read(folder: Path) -> Commit:
 
 def last(folder: Path) -> Commit:
     """The last commit, of this version or of an earlier one. Raises NoIndex and IndexUnusable."""
-    file = folder / _CURRENT
+    file = folder / CURRENT
     try:
         written = file.read_bytes()
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def _parsed(folder: Path, written: bytes) -> Commit:
 
 def _damaged(folder: Path) -> IndexDamaged:
     return IndexDamaged(
-        f"{folder / _CURRENT} is damaged.",
+        f"{folder / CURRENT} is damaged.",
         remedy="Build the index anew with `rag index --rebuild SOURCE`.",
     )
 
@@ -157,7 +157,7 @@ def replace_file(file: Path, content: bytes) -> None:
 
 def publish(folder: Path, commit: Commit) -> None:
     """Make `commit`, whose files are in place, the last one; then drop what no commit needs."""
-    replace_file(folder / _CURRENT, sealed("commit", commit))
+    replace_file(folder / CURRENT, sealed("commit", commit))
     clear(folder)
 
 

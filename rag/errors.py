@@ -9,7 +9,8 @@ RagError
 │   └── IndexDamaged its files are not what was written
 ├── ModelError       a model is missing, broken or not the one expected
 ├── QuestionError    a question (or a file of questions) cannot be answered as it stands
-└── PageError        the chat page cannot be served
+├── PageError        the chat page cannot be served
+└── SpaceError       a Space cannot be made, or brought up to date
 
 Library exceptions are translated into these where the library is called; each face has one
 `except RagError`.
@@ -60,4 +61,8 @@ class QuestionError(RagError):
 
 
 class PageError(RagError):
+    pass
+
+
+class SpaceError(RagError):
     pass

@@ -11,6 +11,8 @@ HEAVY = (
     "faiss",
     "llama_cpp",
     "openai",
+    "huggingface_hub",
+    "joblib",
     "rich.live",
 )
 
