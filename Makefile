@@ -3,6 +3,7 @@
 # make check  style, types and who imports whom
 # make fix    puts right what can be put right by itself
 # make screenshot  takes the README's picture of the page
+# make space  builds a Space's environment by its own command, runs the repository in it, asks a question
 # make bench  measures answers, searching, encoding and indexing, in about three hours (DATA=… for the
 #             folder of question sets and articles)
 
@@ -16,7 +17,7 @@ SAMPLES := $(or $(TMPDIR),/tmp)/footnote-benchmarks/samples
 TORCH := torch==2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: app test check fix screenshot bench
+.PHONY: app test check fix screenshot space bench
 
 app: .venv/installed
 	-@$(BIN)/rag index
@@ -41,6 +42,24 @@ screenshot: .venv/installed-dev chromium
 	$(BIN)/rag index seeds
 	$(BIN)/python tests/browser/screenshot.py
 
+# As near to a Space's image as it comes without Docker. Its user is another than root, who cannot
+# run what stands in root's home: hence the system's Python, where there is one. Indexes that are out of
+# reach are tried once more at most, or each of a hundred packages would wait for them.
+SPACE := $(or $(TMPDIR),/tmp)/footnote-space
+SPACE_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
+SDK_VERSION = $(shell sed -n 's/^sdk_version: //p' README.md)
+
+space: .venv/installed-dev chromium $(SPACE)/installed
+	FOOTNOTE_SPACE=$(SPACE) $(BIN)/python -m pytest tests/browser/space.py
+
+$(SPACE)/installed: requirements.txt README.md
+	@echo "Building a Space's environment in $(SPACE): minutes, more if llama.cpp has to be compiled."
+	@rm -rf $(SPACE) && mkdir -p $(SPACE) && cp requirements.txt $(SPACE)
+	@$(SPACE_PYTHON) -m venv $(SPACE)/venv
+	@cd $(SPACE) && PIP_RETRIES=1 CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" venv/bin/pip install --quiet -r requirements.txt \
+	  "gradio[oauth,mcp]==$(SDK_VERSION)" "uvicorn>=0.14.0" "websockets>=10.4" spaces
+	@touch $@
+
 bench: .venv/installed
 	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2 --leave-out 3
@@ -64,6 +83,8 @@ bench: .venv/installed
 
 # llama.cpp is compiled for this machine. Its command-line programs' common code and its image
 # models are left out: nothing here uses them, and they take most of the time.
+LLAMA_CPP = -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/.venv/llama-cpp.cmake
+
 .venv/installed: pyproject.toml
 	@echo "Installing into .venv: about 5 minutes the first time (llama.cpp compiles for 2 to 4)."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -72,7 +93,7 @@ bench: .venv/installed
 	  then index="--index-url $(TORCH_INDEX)"; fi; \
 	  echo "1/2 PyTorch"; $(BIN)/pip install --quiet $$index $(TORCH)
 	@echo "2/2 everything else, llama.cpp among it"
-	@CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/.venv/llama-cpp.cmake $$CMAKE_ARGS" \
+	@CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" \
 	  $(BIN)/pip install --quiet --editable .
 	@touch $@
 

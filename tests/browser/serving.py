@@ -62,7 +62,7 @@ def served(
             [sys.executable, *program], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
         try:
-            _await_start(process, folder / "output")
+            await_start(process, folder / "output", START_S)
             yield Served(f"http://127.0.0.1:{port}/", folder / "written")
         finally:
             process.kill()
@@ -75,8 +75,8 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _await_start(process: "subprocess.Popen[bytes]", output: Path) -> None:
-    until = time.monotonic() + START_S
+def await_start(process: "subprocess.Popen[bytes]", output: Path, most_s: float) -> None:
+    until = time.monotonic() + most_s
     while "Footnote is on" not in output.read_text():
         if process.poll() is not None or time.monotonic() > until:
             pytest.fail(f"The page did not start:\n{output.read_text()}")
