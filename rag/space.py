@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from rag import commits, threshold
 from rag.articles import READERS, list_files
+from rag.catalogue import Job, hub_files
 from rag.errors import IndexDamaged, IndexUnusable, SourceError, SpaceError, UsageError
 from rag.settings import SEEDS, Settings
 
@@ -34,7 +35,7 @@ CONNECT_S, SILENT_S = 10.0, 60.0
 OWN_FOLDERS = ("rag/", "articles/", "index/", "seeds/")
 """Of a Space: what is in them and not sent is from an earlier time."""
 
-_AT_HOME = {"host", "port", "threads"}
+_AT_HOME = {"host", "memory", "port", "threads"}
 """Settings that say something about this machine; those that are paths do as well."""
 
 _OF_SERVER = {"model", "api_key"}
@@ -66,7 +67,7 @@ def deployment(
     _, title = _owner_and_name(name)
     travels, left = _travelling(settings)
     secrets = {key: value for key, value in travels.items() if isinstance(value, SecretStr)}
-    files = dict(_program(title))
+    files = dict(_program(title, settings))
     if with_index:
         files |= _index(settings, travels)
     else:
@@ -116,8 +117,8 @@ def _owner_and_name(name: str) -> tuple[str, str]:
     return owner, rest
 
 
-def _program(title: str) -> Iterator[tuple[str, Content]]:
-    yield "README.md", _readme(title)
+def _program(title: str, settings: Settings) -> Iterator[tuple[str, Content]]:
+    yield "README.md", _readme(title, settings)
     for name in ("app.py", "requirements.txt"):
         yield name, _beside(name)
     for file in list_files(_PACKAGE).files:
@@ -136,10 +137,16 @@ def _beside(name: str) -> Path:
     )
 
 
-def _readme(title: str) -> bytes:
-    """What the hub is told about the Space. The articles' licence is not the program's."""
+def _readme(title: str, settings: Settings) -> bytes:
+    """What the hub is told about the Space. The articles' licence is not the program's.
+
+    Models of the hub are fetched when the Space is built; it asks for none itself.
+    """
     matter = yaml.safe_load(_beside("README.md").read_text(encoding="utf-8").split("---")[1])
     about = {key: value for key, value in matter.items() if key != "license"} | {"title": title}
+    named = (hub_files(str(getattr(settings, job))) for job in Job)
+    if fetched := [f"{wanted.repo} {wanted.file}".strip() for wanted in named if wanted]:
+        about["preload_from_hub"] = fetched
     told = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
     text = "Answers from the articles of this Space alone, with citations that can be checked."
     return f"---\n{told}---\n\n# {title}\n\n{text} Made with Footnote.\n".encode()

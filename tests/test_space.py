@@ -385,6 +385,18 @@ def test_a_token_that_may_not_is_told_and_never_shown(
     assert hub.spaces == {}
 
 
+def test_a_model_of_the_hub_is_fetched_when_the_space_is_built(deploy: Deploy, hub: Hub) -> None:
+    chosen = {"RAG_GENERATOR": "Qwen3-4B-Instruct-2507", "RAG_RERANKER": "ettin-reranker-17m-v1"}
+    done = deploy(NAME, RAG_MEMORY="9000", **chosen)
+    assert done.returncode == 0, done.stderr
+    about = yaml.safe_load(sent(hub)["README.md"].split(b"---")[1])
+    assert about["preload_from_hub"] == [
+        "unsloth/Qwen3-4B-Instruct-2507-GGUF Qwen3-4B-Instruct-2507-Q4_K_M.gguf",
+        "cross-encoder/ettin-reranker-17m-v1",
+    ]
+    assert hub.spaces[NAME].variables == chosen
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("private", [True, False])
 @pytest.mark.parametrize(
