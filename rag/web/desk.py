@@ -1,12 +1,14 @@
 """The chatbot behind the page, and the readers who wait for it."""
 
+import asyncio
 import json
 import sys
 import threading
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +21,9 @@ from rag.settings import Settings
 from rag.suggestions import LONGEST, about_title
 from rag.web.feedback import Feedback
 from rag.web.uploads import Uploads
+
+PERIOD_S = 0.15
+"""Between two looks at an answer: quick to the eye, and often enough to notice that a reader has gone."""
 
 EXAMPLES = 4
 """Questions offered while the conversation is empty."""
@@ -42,6 +47,20 @@ MOST_BYTES = 2_000_000
 """That a browser is given to keep: it takes no more than five million, encrypted and encoded."""
 
 _SHARED = " of all readers"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a question has come: how many come before it, and its answer once none does.
+
+    `problem` says why there will be none; `broken`, that the reason is not for a reader's eyes.
+    """
+
+    place: int = 0
+    answer: Answer | None = None
+    problem: str = ""
+    broken: bool = False
+    over: bool = False
 
 
 class Desk:
@@ -99,6 +118,35 @@ class Desk:
             own = self.uploads_of(session)
             return own.article(id.removeprefix(ALSO)) if own else None
         return self.chatbot.index.article(id) if self.chatbot else None
+
+    async def answering(
+        self,
+        chatbot: Chatbot,
+        question: str,
+        history: Sequence[Message],
+        among: Among,
+        session: str,
+    ) -> AsyncGenerator[Progress]:
+        """A question in line and then answered, as it goes, until one is `over`. Raises Busy.
+
+        Closing this gives up its place, and stops the generator.
+        """
+        ticket = self.line.enter()
+        try:
+            while place := self.line.place(ticket):
+                yield Progress(place)
+                await asyncio.sleep(PERIOD_S)
+            own = self.uploads_of(session)
+            asking = Asking(chatbot, question, history, among, own.index if own else None)
+            try:
+                while not asking.over:
+                    await asyncio.sleep(PERIOD_S)
+                    yield Progress(answer=asking.newest)
+            finally:
+                asking.stop()
+            yield Progress(0, asking.newest, asking.problem, asking.broken, over=True)
+        finally:
+            self.line.leave(ticket)
 
     def count(self, session: str) -> None:
         """Note that something has been asked in this session."""

@@ -18,15 +18,11 @@ from rag.index import Order
 from rag.questions import MOST_CHARACTERS
 from rag.web import feedback, rendering
 from rag.web.conversations import MOST_KEPT, Conversation, Conversations, kept, to_keep
-from rag.web.desk import EXAMPLES, WAITING, Asking, Busy, Desk
+from rag.web.desk import EXAMPLES, PERIOD_S, WAITING, Busy, Desk, Progress
 from rag.web.texts import Texts, entries, for_reader
 
 if TYPE_CHECKING:
     import gradio as gr
-
-PERIOD_S = 0.15
-"""Between two looks at an answer: quick to the eye, and often enough for Gradio to notice that the
-reader has gone."""
 
 LINES = 50
 """Articles listed at once."""
@@ -350,36 +346,22 @@ async def answering(
     if desk.chatbot is None or desk.broken:
         yield talk.ended(desk.problem or t("broken"))
         return
+    history = [*told, *talk.up_to(len(talk.turns) - 1).history()]
+    asked = desk.answering(desk.chatbot, turn.question, history, among, session)
     try:
-        ticket = desk.line.enter()
+        async with aclosing(asked) as progress:
+            async for now in progress:
+                note = _note(now, t)
+                yield talk.with_last(replace(turn, answer=now.answer, note=note, over=now.over))
     except Busy:
         yield talk.ended(t("busy"))
-        return
-    try:
-        while place := desk.line.place(ticket):
-            yield talk.with_last(replace(turn, note=t("place", place=place)))
-            await asyncio.sleep(PERIOD_S)
-        own = desk.uploads_of(session)
-        history = [*told, *talk.up_to(len(talk.turns) - 1).history()]
-        also = own.index if own else None
-        asking = Asking(desk.chatbot, turn.question, history, among, also)
-        async with aclosing(_followed(asking, talk, t)) as progress:
-            async for now in progress:
-                yield now
-    finally:
-        desk.line.leave(ticket)
 
 
-async def _followed(asking: Asking, talk: Conversation, t: Texts) -> AsyncGenerator[Conversation]:
-    turn = talk.turns[-1]
-    try:
-        while not asking.over:
-            await asyncio.sleep(PERIOD_S)
-            yield talk.with_last(replace(turn, answer=asking.newest))
-    finally:
-        asking.stop()
-    note = t("broken") if asking.broken else asking.problem
-    yield talk.with_last(replace(turn, answer=asking.newest, note=note, over=True))
+def _note(now: Progress, t: Texts) -> str:
+    """What stands in for an answer."""
+    if now.place:
+        return t("place", place=now.place)
+    return t("broken") if now.broken else now.problem
 
 
 def _connect_chat(desk: Desk, parts: Parts) -> None:
