@@ -10,7 +10,7 @@ from typing import Any
 
 from rag.errors import PageError
 from rag.settings import Settings
-from rag.web import api, zerogpu
+from rag.web import api, openai, zerogpu
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
 from rag.web.uploads import MOST_BYTES_A_FILE
@@ -34,7 +34,7 @@ def serve(settings: Settings) -> None:
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
-            **_shielded(settings, [*api.routes(desk), _component()]),
+            **_shielded(settings, [*api.routes(desk), *openai.routes(desk), _component()]),
             **_looks(),
         )
     except OSError as error:
