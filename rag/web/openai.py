@@ -276,7 +276,7 @@ def routes(desk: Desk) -> list[Any]:
 
 
 def _served(desk: Desk) -> Any:
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI, Path, Request, Response
     from fastapi.responses import StreamingResponse
 
     served = FastAPI(
@@ -297,7 +297,7 @@ def _served(desk: Desk) -> Any:
         return Models(object="list", data=[only])
 
     @served.get("/models/{model}")
-    def model(model: str) -> Model:
+    def model(model: Annotated[str, Path(json_schema_extra={"enum": [MODEL]})]) -> Model:
         """The model of that name."""
         _check_model(model)
         return only
@@ -306,7 +306,7 @@ def _served(desk: Desk) -> Any:
         "/chat/completions",
         response_model=Completion,
         response_model_exclude_unset=True,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}},
     )
     async def complete(asked: Asked, request: Request) -> Any:
         """Answer the last question of a conversation from the articles alone.
@@ -337,6 +337,14 @@ def _served(desk: Desk) -> Any:
         return _completion(_done(now))
 
     return served
+
+
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+    "required": ["data"],
+}
+"""Each event of a streamed answer; the data of the last one is no JSON."""
 
 
 def _check_model(name: str) -> None:
