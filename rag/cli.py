@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -460,6 +461,14 @@ def in_all(made: "Deployment") -> str:
 
 
 @app.command()
+def password(user: Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]) -> None:
+    """A line for RAG_AUTH: a user's name with the hash of a password, which is asked for."""
+    from rag.web.access import line_for
+
+    print(line_for(user, asked_password()))
+
+
+@app.command()
 def info(index: Index = None, as_json: AsJson = False) -> None:
     """What the index holds and which models are in use."""
     from rag import threshold
@@ -517,6 +526,16 @@ def asked_for(question: str | None, file: Path | None) -> Iterable[Question]:
     if question is not None:
         return [Question(sound(question))]
     raise UsageError("A question is missing.", remedy="Give a QUESTION, or --questions FILE.")
+
+
+def asked_password() -> str:
+    """Typed twice without being shown, or the first line of what is piped in. Raises UsageError."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first, second = getpass("Password: "), getpass("The same again: ")
+    if first != second:
+        raise UsageError("The two passwords differ.", remedy="Type the same twice.")
+    return first
 
 
 # -- answers out

@@ -105,6 +105,22 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address on which the page is served")
     port: int = Field(7860, ge=1, le=65535, description="port on which the page is served")
+    auth: SecretStr = Field(
+        SecretStr(""),
+        description="who may use what is served: lines of `rag password`, separated by commas, or"
+        " `header:NAME`, in which a proxy in front names the user",
+        json_schema_extra={"default": "everybody"},
+    )
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys for programs, separated by commas, or a file with one a line",
+        json_schema_extra={"default": "none"},
+    )
+    public: bool = Field(
+        False,
+        description="`1`: on another address than this machine's own, everybody may use it",
+        json_schema_extra={"default": "`0`, on a Space `1`"},
+    )
 
     @classmethod
     def settings_customise_sources(

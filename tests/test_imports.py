@@ -7,6 +7,7 @@ HEAVY = (
     "torch",
     "sentence_transformers",
     "transformers",
+    "fastapi",
     "gradio",
     "faiss",
     "llama_cpp",

@@ -28,11 +28,13 @@ GIVEN: dict[str, Any] = {
     "uploads": "shared",
     "host": "0.0.0.0",
     "port": 8123,
+    "public": True,
 }
+SECRETS = ("api_key", "auth", "api_keys")
 
 
 def test_every_setting_is_covered_here() -> None:
-    assert set(GIVEN) | {"api_key"} == set(Settings.model_fields)
+    assert set(GIVEN) | set(SECRETS) == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -42,10 +44,11 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     assert getattr(load(), name) == GIVEN[name]
 
 
-def test_a_key_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAG_API_KEY", "open-sesame")
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"RAG_{name.upper()}", "open-sesame")
     settings = load()
-    assert settings.api_key.get_secret_value() == "open-sesame"
+    assert getattr(settings, name).get_secret_value() == "open-sesame"
     assert "sesame" not in f"{settings} {settings!r}"
 
 
@@ -53,6 +56,7 @@ def test_a_key_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     changed = {"threads": 4, "port": 8124, "strictness": "low", "adapter": "on", "uploads": "own"}
     changed |= {"memory": 1, "dimensions": 2, "passage_tokens": 64, "encoder_dtype": "int8"}
+    changed["public"] = False
     other = (GIVEN | changed)[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"

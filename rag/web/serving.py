@@ -3,22 +3,25 @@
 import os
 import re
 import socket
-import threading
 from errno import EADDRINUSE
 from importlib.resources import files
+from threading import Event
 from typing import Any
 
 from rag.errors import PageError
 from rag.settings import Settings
 from rag.web import api, openai, zerogpu
+from rag.web.access import Access, Gate, access_of, check_private
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
 from rag.web.uploads import MOST_BYTES_A_FILE
 
 
 def serve(settings: Settings) -> None:
-    """Serve the page until Ctrl-C. Raises PageError when it cannot be served."""
+    """Serve the page until Ctrl-C. Raises PageError when it cannot be served, and SettingError."""
     host = _host(settings)
+    access, launched = access_of(settings), Event()
+    check_private(host, access, settings.public or _on_space())
     _check_free(host, settings.port)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     zerogpu.prepare()
@@ -34,16 +37,21 @@ def serve(settings: Settings) -> None:
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
-            **_shielded(settings, [*api.routes(desk), *openai.routes(desk), _component()]),
+            app_kwargs={
+                "middleware": [(_OnlyFromHere, (), {}), *_gates(access, launched), (_AtHome, (), {})],
+                "routes": [*api.routes(desk), *openai.routes(desk), _component()],
+            },
+            **_shielded(settings),
             **_looks(),
         )
     except OSError as error:
         raise _in_use(settings.port) from error
+    launched.set()
     line = f"Footnote is on http://{_shown_host(host)}:{settings.port} (Ctrl-C stops it)."
     try:
         print(line, flush=True)
         desk.load()
-        threading.Event().wait()
+        Event().wait()
     except KeyboardInterrupt:
         page.close(verbose=False)
 
@@ -73,7 +81,11 @@ def _component() -> Any:
     return Route("/gradio.js", lambda request: FileResponse(str(file)))
 
 
-def _shielded(settings: Settings, routes: list[Any]) -> dict[str, Any]:
+def _gates(access: Access, launched: Event) -> list[Any]:
+    return [(Gate, (access, launched), {})] if access.asked_for else []
+
+
+def _shielded(settings: Settings) -> dict[str, Any]:
     """What Gradio would offer to anybody who can reach the page, and this page does not need."""
     return {
         "share": False,
@@ -81,10 +93,6 @@ def _shielded(settings: Settings, routes: list[Any]) -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,
-        "app_kwargs": {
-            "middleware": [(_AtHome, (), {}), (_OnlyFromHere, (), {})],
-            "routes": routes,
-        },
         "max_file_size": "1kb" if settings.uploads == "off" else MOST_BYTES_A_FILE,
     }
 
@@ -147,7 +155,11 @@ def _keep_at_home() -> None:
 def _host(settings: Settings) -> str:
     """The settings' address; on a Space, where only 0.0.0.0 is reached, that one by default."""
     usual = settings.host == Settings.model_fields["host"].default
-    return "0.0.0.0" if usual and os.environ.get("SYSTEM") == "spaces" else settings.host  # noqa: S104
+    return "0.0.0.0" if usual and _on_space() else settings.host  # noqa: S104
+
+
+def _on_space() -> bool:
+    return os.environ.get("SYSTEM") == "spaces"
 
 
 def _check_free(host: str, port: int) -> None:
