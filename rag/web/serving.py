@@ -38,7 +38,11 @@ def serve(settings: Settings) -> None:
             prevent_thread_lock=True,
             quiet=True,
             app_kwargs={
-                "middleware": [(_OnlyFromHere, (), {}), *_gates(access, launched), (_AtHome, (), {})],
+                "middleware": [
+                    (_OnlyFromHere, (), {}),
+                    *_gates(access, launched),
+                    (_AtHome, (), {}),
+                ],
                 "routes": [*api.routes(desk), *openai.routes(desk), _component()],
             },
             **_shielded(settings),
