@@ -1,7 +1,9 @@
 """The real encoder: vectors that can be compared, in the order of their texts."""
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag.encoder import Encoder, _batches, _in_whole_numbers
+from rag.encoder import Encoder, Encoding, _batches, _in_whole_numbers
 from rag.errors import ModelError
 
 SHIP = "A ship ran aground in the harbour."
@@ -301,3 +303,57 @@ def test_weights_that_cannot_be_read_are_told(small: Path, monkeypatch: pytest.M
     monkeypatch.setattr(hashlib, "file_digest", fail)
     with pytest.raises(ModelError, match="Input/output error"):
         fingerprint(small)
+
+
+# -- how it is used
+
+
+@pytest.fixture(scope="module")
+def prompted(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """The same encoder, which wants words in front of questions and of passages."""
+    folder = tmp_path_factory.mktemp("prompted") / "encoder"
+    shutil.copytree(encoder._folder, folder)
+    prompts = {"query": "question: ", "document": "passage: "}
+    about = folder / "config_sentence_transformers.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"prompts": prompts}))
+    return Encoder("prompted", folder, encoding=Encoding(dtype="float32"))
+
+
+def test_the_words_that_an_encoder_wants_in_front_are_put_there(
+    prompted: Encoder, plain: Encoder
+) -> None:
+    asked = prompted.encode_question("Where did it run aground?")
+    assert asked @ plain.encode_question("question: Where did it run aground?") > 0.9999
+    (told,) = prompted.encode_passages([SHIP])
+    assert told @ plain.encode_passages([f"passage: {SHIP}"])[0] > 0.9999
+    assert told @ plain.encode_passages([SHIP])[0] < 0.9999
+    (tokens,) = prompted.encode_tokens([SHIP])
+    (expected,) = plain.encode_tokens([SHIP])
+    assert np.allclose(tokens.vectors, expected.vectors, atol=1e-4), "they are no part of the text"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_another_way_to_compute_finds_the_same(
+    encoder: Encoder, plain: Encoder, dtype: str
+) -> None:
+    other = Encoder(encoder.name, encoder._folder, encoding=Encoding(dtype=dtype))
+    assert layers_in_whole_numbers(other) == 0
+    assert np.min(cosines(other.encode_passages(TEXTS), plain.encode_passages(TEXTS))) > 0.99
+    assert other.id == encoder.id, "nothing need be encoded anew"
+
+
+def test_fewer_dimensions_are_the_first_ones(encoder: Encoder, plain: Encoder) -> None:
+    few = Encoder(encoder.name, encoder._folder, encoding=Encoding(dimensions=100, dtype="float32"))
+    (vector,) = few.encode_passages([SHIP])
+    (whole,) = plain.encode_passages([SHIP])
+    assert vector.shape == (100,)
+    assert np.allclose(vector, whole[:100] / np.linalg.norm(whole[:100]), atol=1e-5)
+    assert few.id != encoder.id
+
+
+def test_passages_can_be_shorter_than_the_encoder_takes_in(encoder: Encoder) -> None:
+    short = Encoder(encoder.name, encoder._folder, encoding=Encoding(passage_tokens=40))
+    assert short.max_tokens == 38
+    assert short.id != encoder.id
+    long = Encoder(encoder.name, encoder._folder, encoding=Encoding(passage_tokens=1000))
+    assert long.max_tokens == encoder.max_tokens, "no longer than it takes in"

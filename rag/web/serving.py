@@ -8,6 +8,7 @@ from importlib.resources import files
 from threading import Event
 from typing import Any
 
+from rag import hub
 from rag.errors import PageError
 from rag.settings import Settings
 from rag.web import api, openai, zerogpu
@@ -24,6 +25,7 @@ def serve(settings: Settings) -> None:
     check_private(host, access, settings.public or _on_space())
     _check_free(host, settings.port)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    hub.stay_offline()
     zerogpu.prepare()
     desk = Desk(settings)
     page = page_of(desk)
