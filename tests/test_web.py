@@ -1,5 +1,6 @@
 """What the page is made of, without a browser: kept conversations, feedback, words, the line."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -10,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.chatbot import Chatbot
-from rag.datatypes import Answer, Article, Mode
+from rag.datatypes import EVERYTHING, Answer, Article, Mode
 from rag.encoder import Encoder
 from rag.errors import QuestionError
 from rag.questions import expectations_of
 from rag.settings import load
 from rag.web import rendering
 from rag.web.conversations import Conversation, Conversations, Turn, kept, to_keep
-from rag.web.desk import MOST_BYTES, MOST_UPLOADING, WAITING, Busy, Desk, Line, Shelf
+from rag.web.desk import MOST_BYTES, MOST_UPLOADING, TOGETHER, WAITING, Busy, Desk, Line, Shelf
 from rag.web.feedback import NOT_SAID, Feedback
 from rag.web.texts import Texts, entries, for_reader
 from rag.web.uploads import Uploads
@@ -130,21 +131,55 @@ def test_a_kept_conversation_that_goes_on_takes_the_place_of_the_kept_one(
 
 def test_questions_are_answered_in_the_order_in_which_they_came() -> None:
     line = Line()
-    first, second, third = (line.enter() for _ in range(3))
-    assert [line.place(ticket) for ticket in (first, second, third)] == [0, 1, 2]
-    line.leave(second)
-    assert line.place(third) == 1
-    line.leave(first)
-    assert line.place(third) == 0
+    together = [line.enter() for _ in range(TOGETHER)]
+    third, fourth = line.enter(), line.enter()
+    assert [line.place(ticket) for ticket in together] == [0] * TOGETHER
+    assert (line.place(third), line.place(fourth)) == (1, 2)
+    line.leave(third)
+    assert line.place(fourth) == 1
+    line.leave(together[0])
+    assert line.place(fourth) == 0
 
 
 def test_more_than_may_wait_are_turned_away() -> None:
     line = Line()
-    tickets = [line.enter() for _ in range(WAITING + 1)]
+    tickets = [line.enter() for _ in range(TOGETHER + WAITING)]
     with pytest.raises(Busy):
         line.enter()
     line.leave(tickets[5])
     line.enter()
+
+
+def test_answers_given_side_by_side_are_those_given_alone(index_folder: Path) -> None:
+    desk = Desk(load(index=index_folder))
+    desk.load()
+    asked = [
+        "How high is the lighthouse of Sant Oriol?",
+        "When was the marsh of Dunmere drained?",
+        "What do boats of up to eight metres pay a night?",
+        "Who won the chess world cup in Baku?",
+    ]
+
+    async def last(question: str) -> tuple[str, float, int]:
+        assert desk.chatbot is not None
+        most = 0
+        async for now in desk.answering(desk.chatbot, question, [], EVERYTHING, ""):
+            most = max(most, now.place)
+        assert now.answer is not None
+        return now.answer.text, now.answer.confidence, most
+
+    async def side_by_side() -> list[tuple[str, float, int]]:
+        while not desk.settled:
+            await asyncio.sleep(0.05)
+        return await asyncio.gather(*map(last, asked * 3))
+
+    async def in_turn() -> list[tuple[str, float, int]]:
+        return [await last(question) for question in asked]
+
+    together, alone = asyncio.run(side_by_side()), asyncio.run(in_turn())
+    assert [told[:2] for told in together] == [told[:2] for told in alone] * 3
+    assert max(told[2] for told in together) == len(asked) * 3 - TOGETHER
+    assert {told[2] for told in alone} == {0}
 
 
 # -- likes and dislikes

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -27,6 +27,10 @@ PERIOD_S = 0.15
 
 EXAMPLES = 4
 """Questions offered while the conversation is empty."""
+
+TOGETHER = 2
+"""Questions answered side by side: one is searched for while the generator, which has a core to spare for
+that, reads what was found for the other. Each answer is the one that it would be alone."""
 
 WAITING = 32
 """Questions that may wait for their turn, from all readers together."""
@@ -139,8 +143,9 @@ class Desk:
             own = self.uploads_of(session)
             asking = Asking(chatbot, question, history, among, own.index if own else None)
             try:
-                while not asking.over:
-                    await asyncio.sleep(PERIOD_S)
+                while not asking.ended.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(asking.ended.wait(), PERIOD_S)
                     yield Progress(answer=asking.newest)
             finally:
                 asking.stop()
@@ -208,7 +213,8 @@ class Desk:
 class Asking:
     """A question answered on a thread of its own; `newest` is as far as the answer has come.
 
-    `broken` says that something went wrong that a reader can do nothing about.
+    Made on an event loop, which is told when it has `ended`. `broken` says that something went
+    wrong that a reader can do nothing about.
     """
 
     def __init__(
@@ -222,24 +228,16 @@ class Asking:
         self.newest: Answer | None = None
         self.problem = ""
         self.broken = False
+        self.ended = asyncio.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(chatbot, question, history, among, also),
-            name="answer",
-            daemon=True,
-        )
-        self._thread.start()
-
-    @property
-    def over(self) -> bool:
-        return not self._thread.is_alive()
+        asked = (asyncio.get_running_loop(), chatbot, question, history, among, also)
+        threading.Thread(target=self._run, args=asked, name="answer", daemon=True).start()
 
     def stop(self) -> None:
         """Have the generator stopped at its next piece."""
         self._stopped.set()
 
-    def _run(self, chatbot: Chatbot, *asked: Any) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, chatbot: Chatbot, *asked: Any) -> None:
         try:
             with closing(chatbot.ask(*asked)) as answers:
                 for self.newest in answers:
@@ -250,6 +248,9 @@ class Asking:
         except Exception:
             traceback.print_exc()
             self.broken = True
+        finally:
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                loop.call_soon_threadsafe(self.ended.set)
 
 
 class Busy(Exception):
@@ -257,22 +258,22 @@ class Busy(Exception):
 
 
 class Line:
-    """Who has asked and waits for the one generator: first come, first served."""
+    """Who has asked and waits to be answered, TOGETHER at a time: first come, first served."""
 
     def __init__(self) -> None:
         self._waiting: deque[object] = deque()
 
     def enter(self) -> object:
         """A place at the end. Raises Busy."""
-        if len(self._waiting) > WAITING:
+        if len(self._waiting) >= WAITING + TOGETHER:
             raise Busy
         ticket = object()
         self._waiting.append(ticket)
         return ticket
 
     def place(self, ticket: object) -> int:
-        """How many come before; 0 for whose turn it is."""
-        return self._waiting.index(ticket)
+        """How many come before; 0 for those whose turn it is."""
+        return max(0, self._waiting.index(ticket) - TOGETHER + 1)
 
     def leave(self, ticket: object) -> None:
         self._waiting.remove(ticket)
