@@ -39,7 +39,7 @@ from rag.questions import sound
 from rag.reranker import Reranker
 from rag.retriever import HITS, Retriever
 from rag.server import ServerGenerator
-from rag.settings import Settings
+from rag.settings import Settings, load
 
 # How these were chosen stands in docs/measurements.md.
 
@@ -105,8 +105,12 @@ class Chatbot:
         self._retriever = self._searching(index)
 
     @classmethod
-    def open(cls, settings: Settings) -> "Chatbot":
-        """With the index and models of the settings. Raises IndexUnusable and ModelError."""
+    def open(cls, settings: Settings | None = None) -> "Chatbot":
+        """With the index and models of the settings; without any, of the RAG_* variables.
+
+        Models are loaded at the first question. Raises SettingError, IndexUnusable and ModelError.
+        """
+        settings = settings or load()
         encoder = Encoder.chosen(settings)
         index = PassageIndex.open(settings.index, encoder=encoder.id)
         named = settings.reranker
@@ -169,6 +173,13 @@ class Chatbot:
         rarity = self._retriever.index.rarity
         standalone = conversation.standalone(sound(question), _told(history), rarity)
         return standalone.text, self._retriever.retrieve(standalone, k)
+
+    def answer(
+        self, question: str, history: Sequence[Message] = (), among: Among = EVERYTHING
+    ) -> Answer:
+        """The answer to a question, once it is DONE. Raises QuestionError and ModelError."""
+        *_, last = self.ask(question, history, among)
+        return last
 
     def ask(
         self,

@@ -256,12 +256,11 @@ def ask(
     with waiting("Loading the models …"):
         chatbot.load()
     for asked in asked_all:
-        answers = chatbot.ask(asked.text, asked.history)
         if as_json:
-            *_, last = answers
-            print_json({**asked.label, **last.as_json()})
+            answer = chatbot.answer(asked.text, asked.history)
+            print_json({**asked.label, **answer.as_json()})
         else:
-            show(answers)
+            show(chatbot.ask(asked.text, asked.history))
 
 
 @app.command()

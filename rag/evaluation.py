@@ -123,7 +123,7 @@ def answer_outcome(chatbot: Chatbot, expected: Expected, k: int) -> Outcome:
     """What searching for `k` passages and answering come to."""
     found = search_outcome(chatbot, expected, k)
     asked = expected.question
-    *_, answer = chatbot.ask(asked.text, asked.history)
+    answer = chatbot.answer(asked.text, asked.history)
     values = {
         **found.values,
         **_answering(expected, answer),

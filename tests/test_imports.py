@@ -28,6 +28,11 @@ def test_the_command_line_starts_without_anything_heavy() -> None:
     assert loaded_by("import rag.cli").isdisjoint(HEAVY)
 
 
+def test_the_package_loads_nothing_of_its_own_before_it_is_used() -> None:
+    loaded = {name for name in loaded_by("import rag") if name.startswith("rag.")}
+    assert loaded == set()
+
+
 def test_the_page_and_the_chatbot_load_nothing_heavy_before_they_need_it() -> None:
     assert loaded_by("import rag.web, rag.chatbot, rag.indexing").isdisjoint(HEAVY)
 
