@@ -402,11 +402,20 @@ def chat(
     index: Index = None,
     host: Annotated[str | None, typer.Option(help="Address to serve on [127.0.0.1].")] = None,
     port: Annotated[str | None, typer.Option(help="Port to serve on [7860].")] = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Let models ask at /mcp as well.")] = False,
 ) -> None:
     """Serve the chat page."""
     from rag.web import serve
 
-    serve(load(index=index, host=host, port=port))
+    serve(load(index=index, host=host, port=port, mcp=mcp or None))
+
+
+@app.command("mcp")
+def mcp_command(index: Index = None) -> None:
+    """Let a model ask, by the Model Context Protocol on stdin and stdout."""
+    from rag.web import mcp
+
+    mcp.run(load(index=index))
 
 
 @deploy_app.command("space")

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         description="whether a reader may add files on the page: `own` ones for that reader alone, or"
         " `shared`",
     )
+    mcp: bool = Field(
+        False,
+        description="whether models may ask, by MCP, at `/mcp` of the page's address: on or off",
+        json_schema_extra={"default": "`off`"},
+    )
     host: str = Field("127.0.0.1", description="address on which the page is served")
     port: int = Field(7860, ge=1, le=65535, description="port on which the page is served")
     auth: SecretStr = Field(

@@ -11,6 +11,7 @@ HEAVY = (
     "gradio",
     "faiss",
     "llama_cpp",
+    "mcp",
     "openai",
     "huggingface_hub",
     "joblib",

@@ -26,6 +26,7 @@ GIVEN: dict[str, Any] = {
     "cache": Path("/somewhere/cache"),
     "feedback": Path("/somewhere/feedback.jsonl"),
     "uploads": "shared",
+    "mcp": True,
     "host": "0.0.0.0",
     "port": 8123,
     "public": True,
@@ -56,7 +57,7 @@ def test_a_secret_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch, nam
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     changed = {"threads": 4, "port": 8124, "strictness": "low", "adapter": "on", "uploads": "own"}
     changed |= {"memory": 1, "dimensions": 2, "passage_tokens": 64, "encoder_dtype": "int8"}
-    changed["public"] = False
+    changed |= {"public": False, "mcp": False}
     other = (GIVEN | changed)[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"
@@ -75,6 +76,7 @@ def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: 
         ("RAG_THREADS", "2.5"),
         ("RAG_ADAPTER", "maybe"),
         ("RAG_UPLOADS", "perhaps"),
+        ("RAG_MCP", "perhaps"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(

@@ -16,7 +16,7 @@ from rag.encoder import Encoder
 from rag.errors import QuestionError
 from rag.questions import expectations_of
 from rag.settings import load
-from rag.web import rendering
+from rag.web import programs, rendering
 from rag.web.conversations import Conversation, Conversations, Turn, kept, to_keep
 from rag.web.desk import MOST_BYTES, MOST_UPLOADING, TOGETHER, WAITING, Busy, Desk, Line, Shelf
 from rag.web.feedback import NOT_SAID, Feedback
@@ -322,6 +322,27 @@ def test_of_too_many_readers_files_the_oldest_go(index_folder: Path, encoder: En
     assert not Path(held[0]._folder.name).exists()
     for own in held:
         own.close()
+
+
+# -- programs
+
+
+def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: Chatbot) -> None:
+    desk = Desk(load(index=index_folder))
+    desk.chatbot = chatbot
+    desk.load()
+    reader = desk.line.enter()
+
+    async def asked() -> Answer:
+        asking = asyncio.create_task(programs.answer(desk, QUESTION))
+        while not desk.settled:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        assert not asking.done()
+        desk.line.leave(reader)
+        return await asking
+
+    assert "37 metres" in asyncio.run(asked()).text
 
 
 # -- the words

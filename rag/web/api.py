@@ -1,25 +1,19 @@
 """The same answers for programs: functions of Gradio's API, and routes that tell how things stand."""
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Never
 
-from rag.chatbot import Chatbot
-from rag.datatypes import Among, Message
+from rag.datatypes import Message
 from rag.errors import RagError
-from rag.questions import sound
-from rag.web.conversations import Conversation
+from rag.web import programs
 from rag.web.desk import Desk
-from rag.web.page import DAY, answering
-from rag.web.texts import Texts
+from rag.web.programs import EN
 
 HITS = 10
 """Passages that a search gives, unless told otherwise."""
 
 MOST_HITS = 100
-
-EN = Texts("en")
 
 
 def offer(desk: Desk) -> None:
@@ -42,17 +36,10 @@ def offer(desk: Desk) -> None:
             since: only articles from this day, month or year on (2024-05-31, 2024-05, 2024)
             until: only articles up to and with this day, month or year
         """
-        _checked(question)
-        talk = Conversation().asked(question)
         told = _messages(history or [])
-        among = Among(tuple(sources or ()), _day(since), _day(until))
-        turn = talk.turns[-1]
-        async with aclosing(answering(desk, talk, among, "", EN, told)) as progress:
-            async for now in progress:
-                turn = now.turns[-1]
-        if turn.answer is None or not turn.answered:
-            _refuse(turn.note)
-        return turn.answer.as_json()
+        with _told():
+            among = programs.among_of(sources or (), since, until)
+            return (await programs.answer(desk, question, told, among)).as_json()
 
     async def search(question: str, k: int = HITS) -> dict[str, Any]:
         """The passages of the articles that bear most on a question.
@@ -61,27 +48,19 @@ def offer(desk: Desk) -> None:
             question: what is searched for
             k: how many passages, 100 at most
         """
-        chatbot = await _ready(desk)
-        _checked(question)
-        most = max(1, min(k, MOST_HITS))
         with _told():
-            standalone, hits = await asyncio.to_thread(chatbot.search, question, [], most)
-        found = [hit.as_json() for hit in hits]
-        return {"question": question, "standalone_question": standalone, "hits": found}
+            standalone, hits = await programs.search(desk, question, max(1, min(k, MOST_HITS)))
+        return programs.search_json(question, standalone, hits)
 
-    def article(id: str) -> dict[str, Any]:
+    async def article(id: str) -> dict[str, Any]:
         """A whole article.
 
         Args:
             id: its id, as answers and searches name it (article_id)
         """
         with _told():
-            found = desk.article(id, "")
-        if found is None:
-            _refuse(f"There is no article {id!r}.")
-        about = {"date": found.date, "source": found.source, "url": found.url}
-        known = {key: value for key, value in about.items() if value is not None}
-        return {"id": found.id, "title": found.title} | known | {"text": found.text}
+            found = await programs.article(desk, id)
+        return programs.about(found) | {"text": found.text}
 
     def info() -> dict[str, Any]:
         """What the index holds, and which models are in use."""
@@ -118,32 +97,12 @@ def routes(desk: Desk) -> list[Any]:
     return [Route("/healthz", live), Route("/readyz", ready)]
 
 
-async def _ready(desk: Desk) -> Chatbot:
-    await asyncio.to_thread(desk.reopen)
-    while not desk.settled:
-        await asyncio.sleep(0.1)
-    if desk.chatbot is None or desk.broken:
-        _refuse(desk.problem or EN("broken"))
-    return desk.chatbot
-
-
-def _checked(question: str) -> None:
-    with _told():
-        sound(question)
-
-
-def _day(text: str) -> str:
-    if text and not DAY.fullmatch(text):
-        _refuse(f"{text!r} is no day, month or year. Write 2024-05-31, 2024-05 or 2024.")
-    return text
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """What goes wrong with the index or the question, in words that the client is given."""
     try:
         yield
-    except RagError as error:
+    except (RagError, programs.Unanswered) as error:
         _refuse(str(error))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rag import hub
 from rag.errors import PageError
 from rag.settings import Settings
-from rag.web import api, openai, zerogpu
+from rag.web import api, mcp, openai, zerogpu
 from rag.web.access import Access, Gate, access_of, check_private
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
@@ -39,14 +39,7 @@ def serve(settings: Settings) -> None:
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
-            app_kwargs={
-                "middleware": [
-                    (_OnlyFromHere, (), {}),
-                    *_gates(access, launched),
-                    (_AtHome, (), {}),
-                ],
-                "routes": [*api.routes(desk), *openai.routes(desk), _component()],
-            },
+            app_kwargs=_beside(desk, host, _gates(access, launched)),
             **_shielded(settings),
             **_looks(),
         )
@@ -89,6 +82,16 @@ def _component() -> Any:
 
 def _gates(access: Access, launched: Event) -> list[Any]:
     return [(Gate, (access, launched), {})] if access.asked_for else []
+
+
+def _beside(desk: Desk, host: str, gates: list[Any]) -> dict[str, Any]:
+    """What the page's server serves besides the page, and what stands before all of it."""
+    models = mcp.mounted(desk, host) if desk.settings.mcp else mcp.Mounted()
+    return {
+        "middleware": [(_OnlyFromHere, (), {}), *gates, (_AtHome, (), {})],
+        "routes": [*api.routes(desk), *openai.routes(desk), _component(), *models.routes],
+        "lifespan": models.lifespan,
+    }
 
 
 def _shielded(settings: Settings) -> dict[str, Any]:

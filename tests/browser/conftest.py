@@ -106,6 +106,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page over the index, started by app.py."""
-    with served(index, tmp_path_factory.mktemp("real"), program=("app.py",)) as page:
+    """The page over the index, started by app.py; models may ask."""
+    folder = tmp_path_factory.mktemp("real")
+    with served(index, folder, program=("app.py",), settings={"RAG_MCP": "1"}) as page:
         yield page
