@@ -1,27 +1,21 @@
 """Models that ask by the Model Context Protocol, with its own client: `rag mcp`, and a page at `/mcp`."""
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, InitializeResult, Tool
-from serving import OFFLINE, ROOT, Served, served
+from models import Model, kept_home, model, over_http, over_stdio, text
+from serving import Served, served
 
 from rag import indexing
 from rag.encoder import Encoder
@@ -29,70 +23,6 @@ from rag.encoder import Encoder
 BRIDGE = "How long is the harbour bridge of Lindow?"
 CHESS = "Which chess opening does the grandmaster prefer?"
 DRAFT = " ".join(["word"] * 400)
-
-
-class Model:
-    """What a model can do with a server of tools, one thing after another."""
-
-    def __init__(self, portal: BlockingPortal, session: ClientSession, told: InitializeResult):
-        self._portal, self._session = portal, session
-        self.instructions = told.instructions or ""
-
-    def tools(self) -> list[Tool]:
-        return self._portal.call(self._session.list_tools).tools
-
-    def calls(self, tool: str, **arguments: Any) -> CallToolResult:
-        return self._portal.call(self._session.call_tool, tool, arguments)
-
-    def gets(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        result = self.calls(tool, **arguments)
-        assert not result.isError, text(result)
-        assert result.structuredContent is not None
-        return result.structuredContent
-
-
-def text(result: CallToolResult) -> str:
-    (block,) = result.content
-    assert block.type == "text"
-    return block.text
-
-
-@contextmanager
-def model(streams: AbstractAsyncContextManager[Any]) -> Iterator[Model]:
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(opened(streams)) as session,
-    ):
-        yield Model(portal, *session)
-
-
-@asynccontextmanager
-async def opened(
-    streams: AbstractAsyncContextManager[Any],
-) -> AsyncIterator[tuple[ClientSession, InitializeResult]]:
-    async with streams as (read, write, *_), ClientSession(read, write) as session:
-        yield session, await session.initialize()
-
-
-def kept_home(folder: Path) -> dict[str, str]:
-    """An environment in which every other host is refused, and noted in `folder`."""
-    path = f"{ROOT}{os.pathsep}{OFFLINE}"
-    return dict(os.environ) | {"PYTHONPATH": path, "LEFT": str(folder / "left")}
-
-
-@contextmanager
-def over_stdio(index: Path, folder: Path) -> Iterator[Model]:
-    """A model that has started `rag mcp`."""
-    words = ["-m", "rag", "mcp", "--index", str(index)]
-    command = StdioServerParameters(command=sys.executable, args=words, env=kept_home(folder))
-    with (folder / "stderr").open("w") as errors, model(stdio_client(command, errors)) as asking:
-        yield asking
-    assert "Traceback" not in (folder / "stderr").read_text()
-    assert not (folder / "left").exists(), "rag mcp asked for another host"
-
-
-def over_http(page: Served) -> AbstractAsyncContextManager[Any]:
-    return streamable_http_client(f"{page.url}mcp")
 
 
 @pytest.fixture(scope="module", params=["stdio", "HTTP"])
