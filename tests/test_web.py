@@ -331,7 +331,7 @@ def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: C
     desk = Desk(load(index=index_folder))
     desk.chatbot = chatbot
     desk.load()
-    reader = desk.line.enter()
+    readers = [desk.line.enter() for _ in range(TOGETHER)]
 
     async def asked() -> Answer:
         asking = asyncio.create_task(programs.answer(desk, QUESTION))
@@ -339,7 +339,7 @@ def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: C
             await asyncio.sleep(0.05)
         await asyncio.sleep(1)
         assert not asking.done()
-        desk.line.leave(reader)
+        desk.line.leave(readers[0])
         return await asking
 
     assert "37 metres" in asyncio.run(asked()).text

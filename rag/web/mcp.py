@@ -108,6 +108,10 @@ def _server(desk: Desk, **how: Any) -> "FastMCP[None]":
 
     class Server(FastMCP[None]):
         async def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+            tools = {tool.name: tool.inputSchema["properties"] for tool in await self.list_tools()}
+            unknown = sorted(set(arguments) - set(tools.get(name, arguments)))
+            if unknown:  # else they are left out without a word
+                raise ToolError(f"{name} takes {', '.join(tools[name])}, not {unknown[0][:100]!r}.")
             try:
                 return await super().call_tool(name, arguments)
             except ToolError as error:
@@ -223,7 +227,8 @@ def _result(text: str, json: dict[str, Any]) -> Any:
     return CallToolResult(content=[TextContent(type="text", text=text)], structuredContent=json)
 
 
-# Only the program begins a line in what follows: an article cannot pass for a citation.
+# Only the program begins a line in what follows, but for an article's own text, which comes last: an
+# article cannot pass for a citation.
 
 
 def _answer_lines(answer: Answer) -> Iterator[str]:

@@ -48,10 +48,14 @@ def search_json(question: str, standalone: str, hits: Sequence[Hit]) -> dict[str
 
 async def article(desk: Desk, id: str) -> Article:
     """The article of that id, without waiting for models. Raises IndexUnusable and Unanswered."""
-    await asyncio.to_thread(desk.reopen)
+    return await asyncio.to_thread(_article, desk, id)
+
+
+def _article(desk: Desk, id: str) -> Article:
+    desk.reopen()
     if desk.index is None:
         raise Unanswered(desk.problem)
-    found = await asyncio.to_thread(desk.article, id, "")
+    found = desk.article(id, "")
     if found is None:
         raise Unanswered(f"There is no article {id!r}.")
     return found

@@ -11,6 +11,7 @@ import pytest
 from actions import answer, ask, open_page
 from gradio_client import Client
 from models import model, over_http, over_stdio
+from openai import OpenAI
 from playwright.sync_api import Page, expect
 from serving import ROOT, Served
 
@@ -37,6 +38,13 @@ def gradio(index: Path, page: Served, folder: Path) -> list[Told]:
     return [client.predict(question, api_name="/ask") for question in QUESTIONS.values()]
 
 
+def openai(index: Path, page: Served, folder: Path) -> list[Told]:
+    client = OpenAI(base_url=f"{page.url}v1", api_key="none")
+    asked = [[{"role": "user", "content": question}] for question in QUESTIONS.values()]
+    answers = (client.chat.completions.create(model="footnote", messages=said) for said in asked)  # type: ignore[arg-type]
+    return [answer.model_dump()["footnote"] for answer in answers]
+
+
 def mcp(index: Path, page: Served, folder: Path) -> list[Told]:
     with model(over_http(page)) as asking:
         return [asking.gets("ask_articles", question=asked) for asked in QUESTIONS.values()]
@@ -48,7 +56,7 @@ def mcp_on_stdio(index: Path, page: Served, folder: Path) -> list[Told]:
 
 
 Face = Callable[[Path, Served, Path], list[Told]]
-FACES: tuple[Face, ...] = (python, gradio, mcp, mcp_on_stdio)
+FACES: tuple[Face, ...] = (python, gradio, openai, mcp, mcp_on_stdio)
 """Each way to ask all QUESTIONS in a row, beside the command line and the page."""
 
 

@@ -114,6 +114,7 @@ def test_an_article_cannot_begin_a_line_of_a_result(asking: Model) -> None:
         ("ask_articles", {"question": 5}, "question is 5: input should be a valid string."),
         ("ask_articles", {"question": BRIDGE, "since": "May"}, "'May' is no day, month or year."),
         ("search_articles", {}, "question: field required."),
+        ("search_articles", {"question": BRIDGE, "limit": 3}, "takes question, k, not 'limit'."),
         ("search_articles", {"question": BRIDGE, "k": 21}, "k is 21: input should be less than"),
         ("read_article", {"id": "nowhere.md"}, "There is no article 'nowhere.md'."),
         ("read_article", {"id": "../../etc/passwd"}, "There is no article"),
