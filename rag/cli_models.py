@@ -84,7 +84,8 @@ def use(name: Name, index: ForIndex = None) -> None:
     job = known.job if known else _job(name)
     with waiting(f"Looking at {name} …"):
         told = _looked_at(job, name, settings.model_copy(update={job.value: name}))
-    file = choose(index, chosen(index) | {job: name})
+    place = settings.index if index else None
+    file = choose(place, chosen(place) | {job: name})
     print(
         f"The {job} is now {name}, for {f'the index in {index}' if index else 'everything'} ({file})."
     )
@@ -96,8 +97,9 @@ def use(name: Name, index: ForIndex = None) -> None:
 @app.command()
 def reset(index: ForIndex = None) -> None:
     """Forget what was chosen with `use`: for everything, or for one index."""
-    before = chosen(index)
-    choose(index, {})
+    place = load(index=index).index if index else None
+    before = chosen(place)
+    choose(place, {})
     what = ", ".join(f"{job} {name}" for job, name in before.items()) or "nothing was chosen"
     print(f"Forgotten: {what}.")
 

@@ -1,6 +1,7 @@
 """Every setting, in one frozen place: flags, else RAG_* variables, else what `rag models use` chose."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,8 +137,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        index = (env_settings() | init_settings()).get("index", cls.model_fields["index"].default)
-        models = chosen(None) | chosen(Path(index))
+        given = env_settings() | init_settings()
+        index = Path(given.get("index", cls.model_fields["index"].default))
+        with suppress(RuntimeError):  # ~ of nobody, which is told when it is validated
+            index = index.expanduser()
+        models = chosen(None) | chosen(index)
         return init_settings, env_settings, InitSettingsSource(settings_cls, dict(models.items()))
 
     @field_validator("uploads", mode="before")

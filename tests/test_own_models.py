@@ -136,6 +136,17 @@ def test_fewer_dimensions_and_shorter_passages_are_other_vectors(
     assert "Traceback" not in many.stderr
 
 
+def test_an_index_in_the_users_home_has_its_own_choice(
+    run_rag: Rag, index: Path, square: Path
+) -> None:
+    home = {"HOME": str(index.parent)}
+    said(run_rag("models", "use", square, "--index", "~/index", **home))
+    told = said(run_rag("info", "--json", "--index", "~/index", **home))
+    assert "square.gguf" in told
+    assert "square.gguf" in said(run_rag("info", "--json", RAG_INDEX="~/index", **home))
+    assert "~nobody-here" in run_rag("info", "--index", "~nobody-here/index").stderr
+
+
 def test_choices_that_cannot_be_read_are_told_in_one_line(run_rag: Rag, index: Path) -> None:
     (index / "models.json").write_text('["generator"]')
     refused = run_rag("ask", QUESTION, "--index", index)
