@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,7 +177,8 @@ def test_answers_given_side_by_side_are_those_given_alone(index_folder: Path) ->
     async def in_turn() -> list[tuple[str, float, int]]:
         return [await last(question) for question in asked]
 
-    together, alone = asyncio.run(side_by_side()), asyncio.run(in_turn())
+    with start_blocking_portal() as portal:
+        together, alone = portal.call(side_by_side), portal.call(in_turn)
     assert [told[:2] for told in together] == [told[:2] for told in alone] * 3
     assert max(told[2] for told in together) == len(asked) * 3 - TOGETHER
     assert {told[2] for told in alone} == {0}
@@ -342,7 +344,8 @@ def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: C
         desk.line.leave(readers[0])
         return await asking
 
-    assert "37 metres" in asyncio.run(asked()).text
+    with start_blocking_portal() as portal:
+        assert "37 metres" in portal.call(asked).text
 
 
 # -- the words
