@@ -1,7 +1,6 @@
 """The question's way in one place."""
 
 import collections.abc as abc
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ from rag.reranker import Reranker
 from rag.retriever import HITS, Retriever
 from rag.server import ServerGenerator
 from rag.settings import Settings, load
+from rag.stopwatch import Stopwatch, Work
 
 # How these were chosen stands in docs/measurements.md.
 
@@ -73,13 +73,13 @@ REPLIES = {
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found for a question, how sure an answer must be, and when the question came."""
+    """What was found for a question, how sure an answer must be, and the time since it was asked."""
 
     question: StandaloneQuestion
     hits: Sequence[Hit]
     evidence: Sequence[Evidence]
     least: float
-    began: float
+    clock: Stopwatch
 
 
 class Chatbot:
@@ -167,12 +167,19 @@ class Chatbot:
         needs = [Need(job, model.name, model.memory) for job, model in models.items() if model]
         memory.check(needs, memory.budget(self._most_megabytes))
 
-    def search(self, question: str, history: Sequence[Message], k: int) -> tuple[str, list[Hit]]:
-        """The standalone question and its `k` best hits. Raises QuestionError."""
+    def search(
+        self, question: str, history: Sequence[Message], k: int, clock: Stopwatch | None = None
+    ) -> tuple[str, list[Hit]]:
+        """The standalone question and its `k` best hits. Raises QuestionError.
+
+        `clock` is told where the time goes.
+        """
+        clock = clock or Stopwatch()
         self.renew()
         rarity = self._retriever.index.rarity
-        standalone = conversation.standalone(sound(question), _told(history), rarity)
-        return standalone.text, self._retriever.retrieve(standalone, k)
+        with clock.during(Work.STANDALONE_QUESTION):
+            standalone = conversation.standalone(sound(question), _told(history), rarity)
+        return standalone.text, self._retriever.retrieve(standalone, k, clock=clock)
 
     def answer(
         self, question: str, history: Sequence[Message] = (), among: Among = EVERYTHING
@@ -194,36 +201,39 @@ class Chatbot:
         begin with ALSO. With nothing to stand on, it refuses without asking the generator. Closing the
         iterator stops the generator.
         """
-        began = time.perf_counter()
+        clock = Stopwatch()
         self.renew()
         retriever, told = self._retriever, _told(history)
         kind = conversation.talk(sound(question))
         if kind is not None:
-            yield _done(self._reply(question, kind), began)
+            yield _done(self._reply(question, kind), clock)
             return
-        standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
+        with clock.during(Work.STANDALONE_QUESTION):
+            standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
         answer = self._begun(question, standalone)
         if standalone.about and self._generator.ability.rewrites:
-            standalone = yield from self._rewritten(standalone, told, answer)
-        hits = retriever.retrieve(standalone, HITS, among)
+            standalone = yield from self._rewritten(standalone, told, answer, clock)
+        hits = retriever.retrieve(standalone, HITS, among, clock)
         if also is not None:
-            found_there = self._searching(also).retrieve(standalone, HITS)
+            found_there = self._searching(also).retrieve(standalone, HITS, clock=clock)
             hits = _ranked([*hits, *map(_marked, found_there)])
-        evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
+        with clock.during(Work.WEIGH_EVIDENCE):
+            evidence = weigh(standalone, hits, self.encoder, retriever.index.rarity)
         answer = replace(
             answer,
             standalone_question=standalone.text,
             hits=tuple(hits),
             confidence=max((found.score for found in evidence), default=0.0),
-            timings=Timings(retrieve_s=time.perf_counter() - began),
+            timings=Timings(retrieve_s=clock.total_s, stages=clock.stages()),
         )
         yield answer
         least = self._least(retriever.index)
-        found = _Found(standalone, hits, evidence, least, began)
+        found = _Found(standalone, hits, evidence, least, clock)
         if certainty.at_most(answer.confidence) < least:
             yield _refused(answer, found)
             return
-        composed = self._composed(standalone, evidence)
+        with clock.during(Work.COMPOSE_PROMPT):
+            composed = self._composed(standalone, evidence)
         given = len(composed.sources)
         answer = replace(answer, given=given, dropped=max(0, len(evidence) - given))
         short = self._generator.short_answer(composed)
@@ -273,15 +283,20 @@ class Chatbot:
         return replace(begun, mode=Mode.WRITTEN, text=text)
 
     def _rewritten(
-        self, question: StandaloneQuestion, told: Sequence[Message], answer: Answer
+        self,
+        question: StandaloneQuestion,
+        told: Sequence[Message],
+        answer: Answer,
+        clock: Stopwatch,
     ) -> abc.Generator[Answer, None, StandaloneQuestion]:
         """The question as the generator words it for itself, if that holds; `answer` meanwhile."""
         generator = self._generator
         most = generator.context - generator.ability.answer_tokens
         asked = prompt.rewriting(question.asked, told, generator.count_tokens, most)
         draft = ""
+        work = Work.STANDALONE_QUESTION
         with closing(self._generator.stream(asked)) as pieces:
-            for piece in pieces:
+            for piece in clock.each(pieces, work, work):
                 draft += piece
                 yield answer
         return conversation.rewritten(question, prompt.apart(draft)[1], told)
@@ -299,41 +314,46 @@ class Chatbot:
             yield _refused(answer, found)
             return
         drafted = answer
-        for drafted in self._drafted(answer, composed, found.began):
+        for drafted in self._drafted(answer, composed, found.clock):
             yield drafted
         if prompt.declined(drafted.draft):
             yield _refused(drafted, found)
             return
-        quotable = worth_quoting(found.question, found.evidence)
-        yield _done(self._decided(drafted, composed.sources, quotable), found.began)
+        with found.clock.during(Work.CHECK):
+            quotable = worth_quoting(found.question, found.evidence)
+            decided = self._decided(drafted, composed.sources, quotable)
+        yield _done(decided, found.clock)
 
     def _by_short_answer(
         self, answer: Answer, found: _Found, composed: Prompt, short: ShortAnswer
     ) -> Iterator[Answer]:
         """A refusal when the generator makes it too unsure; else the short answer, if it stands."""
         sure = certainty.confidence(found.evidence, short)
-        answer = _drafting(replace(answer, confidence=sure), composed, short, found.began)
+        answer = _drafting(replace(answer, confidence=sure), composed, short, found.clock)
         if sure < found.least:
             yield _refused(answer, found)
             return
         yield answer
-        evidence = certainty.reordered(found.evidence, composed.sources, short)
-        quotable = worth_quoting(found.question, evidence)
-        if short.certainty < certainty.LEAST_CERTAIN or prompt.declined(short.text):
-            yield _done(_with(answer, Mode.QUOTED, citations.quote(quotable)), found.began)
-            return
-        yield _done(self._decided(answer, [quotable[0].sentence], quotable), found.began)
+        with found.clock.during(Work.CHECK):
+            evidence = certainty.reordered(found.evidence, composed.sources, short)
+            quotable = worth_quoting(found.question, evidence)
+            if short.certainty < certainty.LEAST_CERTAIN or prompt.declined(short.text):
+                decided = _with(answer, Mode.QUOTED, citations.quote(quotable))
+            else:
+                decided = self._decided(answer, [quotable[0].sentence], quotable)
+        yield _done(decided, found.clock)
 
-    def _drafted(self, answer: Answer, composed: Prompt, began: float) -> Iterator[Answer]:
+    def _drafted(self, answer: Answer, composed: Prompt, clock: Stopwatch) -> Iterator[Answer]:
         """The answer with its draft as it grows; nothing when the prompt holds no source."""
         if not composed.sources:
             return
         timings = replace(answer.timings, prompt_tokens=composed.tokens)
         written = ""
         with closing(self._generator.stream(composed.messages)) as pieces:
-            for tokens, piece in enumerate(pieces, start=1):
+            read = clock.each(pieces, Work.READ_PROMPT, Work.WRITE)
+            for tokens, piece in enumerate(read, start=1):
                 if timings.first_token_s is None:
-                    timings = replace(timings, first_token_s=time.perf_counter() - began)
+                    timings = replace(timings, first_token_s=clock.total_s)
                 written += piece
                 thought, draft = prompt.apart(written)
                 timings = replace(timings, answer_tokens=tokens)
@@ -387,12 +407,14 @@ def _ranked(hits: Sequence[Hit]) -> list[Hit]:
     return [replace(hit, rank=rank) for rank, hit in enumerate(best, start=1)]
 
 
-def _drafting(answer: Answer, composed: Prompt, short: ShortAnswer, began: float) -> Answer:
+def _drafting(answer: Answer, composed: Prompt, short: ShortAnswer, clock: Stopwatch) -> Answer:
     """The answer with a short one as its draft."""
+    clock.add(Work.READ_PROMPT, short.read_s)
+    clock.add(Work.WRITE, short.write_s)
     timings = replace(
         answer.timings,
         prompt_tokens=composed.tokens,
-        first_token_s=time.perf_counter() - began,
+        first_token_s=clock.total_s,
         answer_tokens=short.tokens,
     )
     ended = "" if short.text.endswith((".", "!", "?")) else "."
@@ -430,7 +452,7 @@ def _told(history: Sequence[Message]) -> list[Message]:
 
 
 def _refused(answer: Answer, found: _Found) -> Answer:
-    return _done(replace(answer, text=_refusal(found.question, found.hits)), found.began)
+    return _done(replace(answer, text=_refusal(found.question, found.hits)), found.clock)
 
 
 def _refusal(question: StandaloneQuestion, hits: Sequence[Hit]) -> str:
@@ -441,6 +463,7 @@ def _refusal(question: StandaloneQuestion, hits: Sequence[Hit]) -> str:
     return NOT_SO if quoted(question.asked) else NOTHING
 
 
-def _done(answer: Answer, began: float) -> Answer:
-    timings = replace(answer.timings, total_s=time.perf_counter() - began)
+def _done(answer: Answer, clock: Stopwatch) -> Answer:
+    stages = clock.stages()
+    timings = replace(answer.timings, total_s=sum(stages.values()), stages=stages)
     return replace(answer, stage=Stage.DONE, draft="", timings=timings)

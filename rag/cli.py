@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from getpass import getpass
 from pathlib import Path
@@ -12,10 +12,11 @@ import typer
 from typer.exceptions import TyperException
 
 from rag.cli_models import app as models
-from rag.datatypes import Answer, Question
+from rag.datatypes import Answer, Hit, Question, rounded
 from rag.errors import RagError, UsageError
 from rag.questions import Expected, questions_of, sound
 from rag.settings import SEEDS, Settings, load
+from rag.stopwatch import Stopwatch
 from rag.terminal import Bar, print_json, progress_bar, waiting
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ Index = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="Folder of the index [index/].")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+ShowTimings = Annotated[
+    bool, typer.Option("--timings", help="Say on stderr where the seconds went.")
+]
 QuestionText = Annotated[str | None, typer.Argument(metavar="QUESTION", show_default=False)]
 Questions = Annotated[
     Path | None,
@@ -212,9 +216,11 @@ def search(
     index: Index = None,
     k: Annotated[str, typer.Option("--k", metavar="N", help="How many passages.")] = "5",
     questions: Questions = None,
+    timings: ShowTimings = False,
     as_json: AsJson = False,
 ) -> None:
     """The passages that answer best."""
+    began = time.perf_counter()
     from rag.chatbot import Chatbot
 
     most = number("--k", k, MOST_HITS)
@@ -222,9 +228,12 @@ def search(
     chatbot = Chatbot.open(load(index=index))
     with waiting("Loading the encoder …"):
         chatbot.load_encoder()
+    loading_s = time.perf_counter() - began
     for asked in asked_all:
-        began = time.perf_counter()
-        standalone, hits = chatbot.search(asked.text, asked.history, most)
+        clock = Stopwatch()
+        standalone, hits = chatbot.search(asked.text, asked.history, most, clock)
+        stages = clock.stages()
+        total_s = sum(stages.values())
         if as_json:
             print_json(
                 {
@@ -232,13 +241,14 @@ def search(
                     "question": asked.text,
                     "standalone_question": standalone,
                     "hits": [hit.as_json() for hit in hits],
-                    "seconds": round(time.perf_counter() - began, 4),
+                    "seconds": round(total_s, 4),
+                    "timings": {"total_s": round(total_s, 4), "stages": rounded(stages)},
                 }
             )
-            continue
-        for hit in hits:
-            print(f"{hit.rank}. {hit.passage.title}{dated(hit.passage.date)}  [{hit.score:.2f}]")
-            print(f"   {' '.join(hit.passage.text.split())}\n")
+        else:
+            show_hits(hits)
+        if timings:
+            show_timings(stages, loading_s)
 
 
 @app.command()
@@ -246,21 +256,26 @@ def ask(
     question: QuestionText = None,
     index: Index = None,
     questions: Questions = None,
+    timings: ShowTimings = False,
     as_json: AsJson = False,
 ) -> None:
     """One cited answer."""
+    began = time.perf_counter()
     from rag.chatbot import Chatbot
 
     asked_all = asked_for(question, questions)
     chatbot = Chatbot.open(load(index=index))
     with waiting("Loading the models …"):
         chatbot.load()
+    loading_s = time.perf_counter() - began
     for asked in asked_all:
         if as_json:
-            answer = chatbot.answer(asked.text, asked.history)
-            print_json({**asked.label, **answer.as_json()})
+            last = chatbot.answer(asked.text, asked.history)
+            print_json({**asked.label, **last.as_json()})
         else:
-            show(chatbot.ask(asked.text, asked.history))
+            last = show(chatbot.ask(asked.text, asked.history))
+        if timings:
+            show_timings(last.timings.stages, loading_s)
 
 
 @app.command()
@@ -549,8 +564,28 @@ def asked_password() -> str:
 # -- answers out
 
 
-def show(answers: Iterator[Answer]) -> None:
-    """Stream an answer to the terminal: the draft, dimmed, until the checked answer takes its place."""
+def show_hits(hits: Sequence[Hit]) -> None:
+    for hit in hits:
+        print(f"{hit.rank}. {hit.passage.title}{dated(hit.passage.date)}  [{hit.score:.2f}]")
+        print(f"   {' '.join(hit.passage.text.split())}\n")
+
+
+def show_timings(stages: Mapping[str, float], loading_s: float) -> None:
+    """Where the seconds of a question went, and apart from them those before the first one."""
+    total_s = sum(stages.values())
+    rows = [
+        (work.replace("_", " "), seconds, seconds / total_s) for work, seconds in stages.items()
+    ]
+    lines = [f"{work:<20}{seconds:>9.4f} s{share:>7.1%}" for work, seconds, share in rows]
+    lines += [f"{'in all':<20}{total_s:>9.4f} s", f"{'loading, once':<20}{loading_s:>9.4f} s"]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def show(answers: Iterator[Answer]) -> Answer:
+    """Stream an answer to the terminal: the draft, dimmed, until the checked answer takes its place.
+
+    Returns the answer as it is in the end.
+    """
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -580,6 +615,7 @@ def show(answers: Iterator[Answer]) -> None:
         for hit in answer.hits[:3]:
             console.print(Text(f"  · {hit.passage.title}{dated(hit.passage.date)}", style="dim"))
     console.print(Text(verdict(answer), style="dim"))
+    return answer
 
 
 def verdict(answer: Answer) -> str:

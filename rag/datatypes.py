@@ -5,7 +5,7 @@ All offsets count Unicode code points of an article's text: `article.text[start:
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -200,13 +200,16 @@ class ShortAnswer:
     """What a generator taught to answer shortly makes of some facts.
 
     `text` is the likeliest answer, of `tokens` tokens; `certainty` is how likely it is if there is one,
-    and `none` how likely it is that the facts hold none, each 0 to 1.
+    and `none` how likely it is that the facts hold none, each 0 to 1. The prompt was read in `read_s`
+    seconds, the answer written in `write_s`.
     """
 
     text: str
     tokens: int
     certainty: float
     none: float
+    read_s: float = 0.0
+    write_s: float = 0.0
 
 
 class Opinion(NamedTuple):
@@ -257,13 +260,17 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds and tokens that an answer took; `first_token_s` is None when nothing was written."""
+    """Seconds and tokens that an answer took; `first_token_s` is None when nothing was written.
+
+    `stages` says where they went so far (rag.stopwatch.Work); in the end they sum up to `total_s`.
+    """
 
     retrieve_s: float
     first_token_s: float | None = None
     total_s: float = 0.0
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         first = self.first_token_s
@@ -273,7 +280,13 @@ class Timings:
             "total_s": round(self.total_s, 4),
             "prompt_tokens": self.prompt_tokens,
             "answer_tokens": self.answer_tokens,
+            "stages": rounded(self.stages),
         }
+
+
+def rounded(stages: Mapping[str, float]) -> dict[str, float]:
+    """Seconds as JSON tells them."""
+    return {work: round(seconds, 4) for work, seconds in stages.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -132,13 +134,16 @@ class LlamaGenerator:
         if self.ability is not TAUGHT or not prompt.sources:
             return None
         with self._lock:
+            began = perf_counter()
             tokens = self._tokens(prompt.messages)
             self._go_back(tokens)
             self._llama.eval(tokens[self._llama.n_tokens :])
             first = self._log_probabilities()
+            read = perf_counter()
             none = float(np.exp(first[self._declining]))
             first[self._declining] = -np.inf  # whether that is said is not the model's to decide
-            return self._greedily(first - np.log(max(1 - none, 1e-9)), none)
+            short = self._greedily(first - np.log(max(1 - none, 1e-9)), none)
+            return replace(short, read_s=read - began, write_s=perf_counter() - read)
 
     def _greedily(self, probabilities: NDArray[np.float64], none: float) -> ShortAnswer:
         """The likeliest answer, of whose first token the log probabilities are given."""

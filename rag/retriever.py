@@ -13,6 +13,7 @@ from rag.encoder import Encoder
 from rag.index import PassageIndex
 from rag.language import dates, phrases, quoted, stem, words
 from rag.reranker import Reranker
+from rag.stopwatch import Stopwatch, Work
 
 # What was chosen here by measuring stands in docs/measurements.md.
 
@@ -59,55 +60,70 @@ class Retriever:
         self._reranker = reranker
 
     def retrieve(
-        self, question: StandaloneQuestion, k: int, among: Among = EVERYTHING
+        self,
+        question: StandaloneQuestion,
+        k: int,
+        among: Among = EVERYTHING,
+        clock: Stopwatch | None = None,
     ) -> list[Hit]:
         """The `k` passages that bear most on the question, best first, each saying another thing.
 
         Their scores, 0 to 1, fuse cosine and BM25, and half of them is the reranker's if there is
-        one. With words in quotation marks, only passages that hold them.
+        one. With words in quotation marks, only passages that hold them. `clock` is told where the time
+        goes.
         """
-        fused = fuse(*self.candidates(question, max(CANDIDATES, 2 * k), among))
-        ranked = sorted(fused, key=lambda number: (-fused[number], number))[: 2 * k + LOOK_FURTHER]
-        found = zip(self.index.passages(ranked), (fused[number] for number in ranked), strict=True)
-        best = _spread(self._reranked(question.text, _joined(found)))[:k]
+        clock = clock or Stopwatch()
+        dense, lexical = self.candidates(question, max(CANDIDATES, 2 * k), among, clock)
+        with clock.during(Work.GATHER_HITS):
+            found = self._gathered(fuse(dense, lexical), 2 * k + LOOK_FURTHER)
+        if self._reranker:
+            with clock.during(Work.RERANK):
+                found = _reranked(self._reranker, question.text, found)
+        best = _spread(found)[:k]
         return [Hit(rank, score, passage) for rank, (passage, score) in enumerate(best, start=1)]
 
-    def _reranked(
-        self, question: str, found: Sequence[tuple[Excerpt, float]]
-    ) -> list[tuple[Excerpt, float]]:
-        """Best first; what the reranker had no time for comes behind what it has read."""
-        if self._reranker is None:
-            return list(found)
-        read = self._reranker.scores(question, [f"{p.title}\n{p.text}" for p, _ in found])
-        scored = [
-            (passage, (score + again) / 2)
-            for (passage, score), again in zip(found, read, strict=False)
-        ]
-        scored.sort(key=lambda found: -found[1])
-        least = scored[-1][1] if scored else 0.0
-        unread = [(passage, min(score / 2, least)) for passage, score in found[len(read) :]]
-        return scored + unread
+    def _gathered(self, fused: Scores, most: int) -> list[tuple[Excerpt, float]]:
+        """The passages of the best `most` scores, each saying another thing."""
+        ranked = sorted(fused, key=lambda number: (-fused[number], number))[:most]
+        found = zip(self.index.passages(ranked), (fused[number] for number in ranked), strict=True)
+        return _joined(found)
 
     def candidates(
-        self, question: StandaloneQuestion, most: int, among: Among = EVERYTHING
+        self,
+        question: StandaloneQuestion,
+        most: int,
+        among: Among = EVERYTHING,
+        clock: Stopwatch | None = None,
     ) -> tuple[Scores, Scores]:
         """Passage numbers → cosine, and → BM25, of the `most` best of either search.
 
         What the conversation was about adds to both, rather than to the question's text: there, its
         three words would weigh as much as three of the question's own.
         """
+        clock = clock or Stopwatch()
         required = quoted(question.asked)
         with ThreadPoolExecutor(1) as pool:  # both let go of the interpreter while they work
-            vector = pool.submit(self._vector, question)
-            lexical = self.index.matching(self._sought(question.asked), most, required, among)
-            about = self._sought(question.about_text)
-            for number, score in self.index.matching(about, most, among=among).items():
-                lexical[number] = lexical.get(number, 0.0) + ABOUT * score
-            dense = self.index.nearest(vector.result(), most, self.index.among(among))
+            encoding = pool.submit(self._vector, question)
+            with clock.during(Work.LEXICAL_SEARCH):
+                lexical = self._matching(question, most, required, among)
+            with clock.during(Work.ENCODE_QUESTION):  # what is left of it
+                vector = encoding.result()
+            with clock.during(Work.DENSE_SEARCH):
+                dense = self.index.nearest(vector, most, self.index.among(among))
         if required:
-            holding = self.index.holding(required)
+            with clock.during(Work.LEXICAL_SEARCH):
+                holding = self.index.holding(required)
             return _only(dense, holding), _only(lexical, holding)
         return dense, lexical
+
+    def _matching(
+        self, question: StandaloneQuestion, most: int, required: Sequence[str], among: Among
+    ) -> Scores:
+        lexical = self.index.matching(self._sought(question.asked), most, required, among)
+        about = self._sought(question.about_text)
+        for number, score in self.index.matching(about, most, among=among).items():
+            lexical[number] = lexical.get(number, 0.0) + ABOUT * score
+        return lexical
 
     def _sought(self, text: str) -> list[str]:
         """What is searched for: words that tell passages apart, or all when none does, and dates."""
@@ -159,6 +175,20 @@ def _joined(found: Iterable[tuple[Excerpt, float]]) -> list[tuple[Excerpt, float
         else:
             kept[same] = (kept[same][0].also_in(passage), kept[same][1])
     return [(told.passage, score) for told, score in kept]
+
+
+def _reranked(
+    reranker: Reranker, question: str, found: Sequence[tuple[Excerpt, float]]
+) -> list[tuple[Excerpt, float]]:
+    """Best first; what the reranker had no time for comes behind what it has read."""
+    read = reranker.scores(question, [f"{p.title}\n{p.text}" for p, _ in found])
+    scored = [
+        (passage, (score + again) / 2) for (passage, score), again in zip(found, read, strict=False)
+    ]
+    scored.sort(key=lambda found: -found[1])
+    least = scored[-1][1] if scored else 0.0
+    unread = [(passage, min(score / 2, least)) for passage, score in found[len(read) :]]
+    return scored + unread
 
 
 def _spread(found: Iterable[tuple[Excerpt, float]]) -> list[tuple[Excerpt, float]]:

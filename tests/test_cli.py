@@ -36,7 +36,7 @@ ANSWER = {
     *("question", "standalone_question", "answered", "answer", "mode", "sentences", "citations"),
     *("hits", "model", "confidence", "evidence", "thought", "timings"),
 }
-TIMINGS = {"retrieve_s", "first_token_s", "total_s", "prompt_tokens", "answer_tokens"}
+TIMINGS = {"retrieve_s", "first_token_s", "total_s", "prompt_tokens", "answer_tokens", "stages"}
 
 
 def test_search_as_json_is_what_the_contract_says(rag, index_folder: Path) -> None:
@@ -51,7 +51,8 @@ def test_search_as_json_is_what_the_contract_says(rag, index_folder: Path) -> No
     )
     (found,) = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    assert set(found) == {"question", "standalone_question", "hits", "seconds"}
+    assert set(found) == {"question", "standalone_question", "hits", "seconds", "timings"}
+    assert set(found["timings"]) == {"total_s", "stages"}
     assert len(found["hits"]) == 2
     for hit in found["hits"]:
         assert set(hit) - {"date", "source", "url"} == HIT
@@ -71,6 +72,24 @@ def test_ask_as_json_is_what_the_contract_says(rag, index_folder: Path) -> None:
     for sentence in answer["sentences"]:
         assert set(sentence) - {"reason"} == {"text", "supported", "citations", "verdict"}
         assert sentence["supported"] is (sentence["verdict"] == "supported")
+
+
+@pytest.mark.parametrize("command", ["ask", "search"])
+def test_timings_are_a_table_on_stderr_of_the_numbers_in_the_json(
+    rag, index_folder: Path, command: str
+) -> None:
+    asked = (command, "How high is the lighthouse of Sant Oriol?", "--index", str(index_folder))
+    code, out, err = rag(*asked, "--json", "--timings")
+    stages = json.loads(out)["timings"]["stages"]
+    *rows, in_all, loading = [line.split() for line in err.splitlines()[-len(stages) - 2 :]]
+    assert code == 0
+    assert {"_".join(name): float(seconds) for *name, seconds, _, _ in rows} == stages
+    assert sum(float(share.rstrip("%")) for *_, share in rows) == pytest.approx(100, abs=1)
+    assert float(in_all[2]) == pytest.approx(sum(stages.values()), abs=0.001)
+    assert loading[0] == "loading,"
+    assert float(loading[2]) > 0
+    _, plain, silent = rag(*asked)
+    assert "between" not in plain + silent
 
 
 def test_questions_of_a_file_are_answered_in_order_with_their_ids(

@@ -12,7 +12,7 @@ from rag.datatypes import Excerpt, StandaloneQuestion
 from rag.errors import ModelError
 from rag.models import MINILM, cross_encoder_folder, encoder_folder
 from rag.reranker import BATCH, Reranker
-from rag.retriever import Retriever
+from rag.retriever import Retriever, _reranked
 
 
 def cross_encoder(folder: Path, cache: Path, labels: int) -> Path:
@@ -60,15 +60,14 @@ def test_what_is_found_comes_in_the_rerankers_order(chatbot: Chatbot, folder: Pa
 
 
 @pytest.mark.parametrize("given", [[0.0], [0.0, 1.0], [0.0, 0.0, 1.0]])
-def test_what_there_was_no_time_for_comes_behind(chatbot: Chatbot, given: list[float]) -> None:
+def test_what_there_was_no_time_for_comes_behind(given: list[float]) -> None:
     class OutOfTime(Reranker):
         def scores(self, question, passages):
             return given
 
-    retriever = Retriever(chatbot.index, chatbot.encoder, OutOfTime("scripted", Path()))
     passages = [Excerpt(str(n), "", 0, 1, "x") for n in range(5)]
     found = [(passage, 0.9 - 0.01 * n) for n, passage in enumerate(passages)]
-    ordered = retriever._reranked("Why?", found)
+    ordered = _reranked(OutOfTime("scripted", Path()), "Why?", found)
     assert {passage.article_id for passage, _ in ordered[: len(given)]} == {
         passage.article_id for passage in passages[: len(given)]
     }
