@@ -201,15 +201,15 @@ class ShortAnswer:
 
     `text` is the likeliest answer, of `tokens` tokens; `certainty` is how likely it is if there is one,
     and `none` how likely it is that the facts hold none, each 0 to 1. The prompt was read in `read_s`
-    seconds, the answer written in `write_s`.
+    seconds, the answer written in `write_s`; two that say the same are equal, however long they took.
     """
 
     text: str
     tokens: int
     certainty: float
     none: float
-    read_s: float = 0.0
-    write_s: float = 0.0
+    read_s: float = field(default=0.0, compare=False)
+    write_s: float = field(default=0.0, compare=False)
 
 
 class Opinion(NamedTuple):
