@@ -21,6 +21,7 @@ from common import SEED, indexed, rows, sample, table
 from rag.datatypes import EVERYTHING
 from rag.settings import load
 from rag.web.desk import Desk, Progress
+from rag.web.journal import Face
 
 CROWD, LEAVING, THINKING_S = 20, 0.2, 1.0
 
@@ -42,7 +43,7 @@ class Load:
 async def asked(desk: Desk, question: str, patience: float, load: Load) -> None:
     """Ask and wait for the answer, or leave after `patience` seconds."""
     began, last = perf_counter(), Progress()
-    progress = desk.answering(desk.chatbot, question, [], EVERYTHING, "")
+    progress = desk.answering(desk.chatbot, question, [], EVERYTHING, "", Face.API)
     async for now in progress:
         last = now
         if perf_counter() - began > patience:

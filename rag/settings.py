@@ -109,6 +109,12 @@ class Settings(BaseSettings):
         description="whether models may ask, by MCP, at `/mcp` of the page's address: on or off",
         json_schema_extra={"default": "`off`"},
     )
+    log: Literal["off", "lines", "questions"] | None = Field(
+        None,
+        description="a line of JSON on stderr for each question asked of what is served: off, lines, or"
+        " `questions`, which tells what was asked as well",
+        json_schema_extra={"default": "`lines`, on a terminal `off`"},
+    )
     host: str = Field("127.0.0.1", description="address on which the page is served")
     port: int = Field(7860, ge=1, le=65535, description="port on which the page is served")
     auth: SecretStr = Field(

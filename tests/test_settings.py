@@ -27,6 +27,7 @@ GIVEN: dict[str, Any] = {
     "feedback": Path("/somewhere/feedback.jsonl"),
     "uploads": "shared",
     "mcp": True,
+    "log": "questions",
     "host": "0.0.0.0",
     "port": 8123,
     "public": True,
@@ -57,7 +58,7 @@ def test_a_secret_is_read_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch, nam
 def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     changed = {"threads": 4, "port": 8124, "strictness": "low", "adapter": "on", "uploads": "own"}
     changed |= {"memory": 1, "dimensions": 2, "passage_tokens": 64, "encoder_dtype": "int8"}
-    changed |= {"public": False, "mcp": False}
+    changed |= {"public": False, "mcp": False, "log": "lines"}
     other = (GIVEN | changed)[name]
     monkeypatch.setenv(f"RAG_{name.upper()}", str(GIVEN[name]))
     flag = other if other != GIVEN[name] else "elsewhere"
@@ -77,6 +78,7 @@ def test_a_flag_goes_before_its_variable(monkeypatch: pytest.MonkeyPatch, name: 
         ("RAG_ADAPTER", "maybe"),
         ("RAG_UPLOADS", "perhaps"),
         ("RAG_MCP", "perhaps"),
+        ("RAG_LOG", "everything"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(

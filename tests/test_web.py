@@ -21,6 +21,7 @@ from rag.web import programs, rendering
 from rag.web.conversations import Conversation, Conversations, Turn, kept, to_keep
 from rag.web.desk import MOST_BYTES, MOST_UPLOADING, TOGETHER, WAITING, Busy, Desk, Line, Shelf
 from rag.web.feedback import NOT_SAID, Feedback
+from rag.web.journal import Face
 from rag.web.texts import Texts, entries, for_reader
 from rag.web.uploads import Uploads
 
@@ -164,7 +165,7 @@ def test_answers_given_side_by_side_are_those_given_alone(index_folder: Path) ->
     async def last(question: str) -> tuple[str, float, int]:
         assert desk.chatbot is not None
         most = 0
-        async for now in desk.answering(desk.chatbot, question, [], EVERYTHING, ""):
+        async for now in desk.answering(desk.chatbot, question, [], EVERYTHING, "", Face.API):
             most = max(most, now.place)
         assert now.answer is not None
         return now.answer.text, now.answer.confidence, most
@@ -336,7 +337,7 @@ def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: C
     readers = [desk.line.enter() for _ in range(TOGETHER)]
 
     async def asked() -> Answer:
-        asking = asyncio.create_task(programs.answer(desk, QUESTION))
+        asking = asyncio.create_task(programs.answer(desk, QUESTION, Face.API))
         while not desk.settled:
             await asyncio.sleep(0.05)
         await asyncio.sleep(1)

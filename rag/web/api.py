@@ -8,6 +8,7 @@ from rag.datatypes import Message
 from rag.errors import RagError
 from rag.web import programs
 from rag.web.desk import Desk
+from rag.web.journal import Face
 from rag.web.programs import EN
 
 HITS = 10
@@ -39,7 +40,7 @@ def offer(desk: Desk) -> None:
         told = _messages(history or [])
         with _told():
             among = programs.among_of(sources or (), since, until)
-            return (await programs.answer(desk, question, told, among)).as_json()
+            return (await programs.answer(desk, question, Face.API, told, among)).as_json()
 
     async def search(question: str, k: int = HITS) -> dict[str, Any]:
         """The passages of the articles that bear most on a question.

@@ -6,8 +6,8 @@ import sys
 import threading
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -20,6 +20,7 @@ from rag.index import PassageIndex
 from rag.settings import Settings
 from rag.suggestions import LONGEST, about_title
 from rag.web.feedback import Feedback
+from rag.web.journal import Ending, Face, Noted, Watch
 from rag.web.uploads import Uploads
 
 PERIOD_S = 0.15
@@ -70,7 +71,8 @@ class Progress:
 class Desk:
     """The chatbot behind the page: opened at once, its models loaded on a thread of their own.
 
-    `problem` says why there is none; `broken`, that the reason is not for a reader's eyes.
+    `problem` says why there is none; `broken`, that the reason is not for a reader's eyes. `listeners`
+    are told of each question that is over.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -80,6 +82,7 @@ class Desk:
         self.settings = settings
         self.line = Line()
         self.shelf = Shelf()
+        self.listeners: list[Callable[[Noted], None]] = []
         self.feedback = Feedback(settings.feedback)
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._uploads: OrderedDict[str, Uploads] = OrderedDict()
@@ -130,11 +133,37 @@ class Desk:
         history: Sequence[Message],
         among: Among,
         session: str,
+        face: Face,
     ) -> AsyncGenerator[Progress]:
         """A question in line and then answered, as it goes, until one is `over`. Raises Busy.
 
         Closing this gives up its place, and stops the generator.
         """
+        watch = Watch(face, question)
+        try:
+            asked = self._answering(chatbot, question, history, among, session)
+            async with aclosing(asked) as progress:
+                async for now in progress:
+                    watch.see(now)
+                    yield now
+        except Busy:
+            watch.ending = Ending.BUSY
+            raise
+        except Exception:
+            watch.ending = Ending.FAILED
+            raise
+        finally:
+            for tell in self.listeners:
+                tell(watch.noted())
+
+    async def _answering(
+        self,
+        chatbot: Chatbot,
+        question: str,
+        history: Sequence[Message],
+        among: Among,
+        session: str,
+    ) -> AsyncGenerator[Progress]:
         ticket = self.line.enter()
         try:
             while place := self.line.place(ticket):
@@ -277,6 +306,10 @@ class Line:
 
     def leave(self, ticket: object) -> None:
         self._waiting.remove(ticket)
+
+    def __len__(self) -> int:
+        """How many are being answered, or wait to be."""
+        return len(self._waiting)
 
 
 class Shelf:

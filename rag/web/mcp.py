@@ -21,6 +21,7 @@ from rag.errors import RagError
 from rag.settings import Settings
 from rag.web import programs
 from rag.web.desk import Desk
+from rag.web.journal import Face
 from rag.web.programs import EN, Unanswered
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class _Tools:
         `answered` is false where the articles do not hold an answer.
         """
         among = programs.among_of(sources or (), since, until)
-        answer = await programs.answer(self._desk, question, among=among)
+        answer = await programs.answer(self._desk, question, Face.MCP, among=among)
         return _result("\n".join(_answer_lines(answer)), answer.as_json())
 
     async def search_articles(self, question: Question, k: Most = HITS) -> Any:

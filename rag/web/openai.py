@@ -22,6 +22,7 @@ from rag.errors import QuestionError
 from rag.language import sentences
 from rag.questions import sound
 from rag.web.desk import Busy, Desk, Progress
+from rag.web.journal import Face
 from rag.web.texts import Texts
 
 MODEL = "footnote"
@@ -319,7 +320,7 @@ def _served(desk: Desk) -> Any:
         except QuestionError as error:
             raise Refusal(400, str(error), "invalid_value", param="messages") from None
         chatbot = await _ready(desk)
-        progress = desk.answering(chatbot, question, history, EVERYTHING, "")
+        progress = desk.answering(chatbot, question, history, EVERYTHING, "", Face.V1)
         try:
             now = await anext(progress)
         except Busy:

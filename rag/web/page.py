@@ -19,6 +19,7 @@ from rag.questions import MOST_CHARACTERS
 from rag.web import feedback, rendering
 from rag.web.conversations import MOST_KEPT, Conversation, Conversations, kept, to_keep
 from rag.web.desk import EXAMPLES, PERIOD_S, WAITING, Busy, Desk, Progress
+from rag.web.journal import Face
 from rag.web.texts import Texts, entries, for_reader
 
 if TYPE_CHECKING:
@@ -330,6 +331,7 @@ async def answering(
     among: Among,
     session: str,
     t: Texts,
+    face: Face,
     told: Sequence[Message] = (),
 ) -> AsyncGenerator[Conversation]:
     """The conversation as the answer to its last question comes about; `told` was said before it.
@@ -347,7 +349,7 @@ async def answering(
         yield talk.ended(desk.problem or t("broken"))
         return
     history = [*told, *talk.up_to(len(talk.turns) - 1).history()]
-    asked = desk.answering(desk.chatbot, turn.question, history, among, session)
+    asked = desk.answering(desk.chatbot, turn.question, history, among, session, face)
     try:
         async with aclosing(asked) as progress:
             async for now in progress:
@@ -398,7 +400,7 @@ def _connect_chat(desk: Desk, parts: Parts) -> None:
     ) -> AsyncIterator[Changes]:
         t, among = _texts(request), _among(sources, since, until)
         session = _session(request)
-        async with aclosing(answering(desk, held.shown, among, session, t)) as progress:
+        async with aclosing(answering(desk, held.shown, among, session, t, Face.PAGE)) as progress:
             async for talk in progress:
                 now = held.showing(talk)
                 if talk.busy:

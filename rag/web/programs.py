@@ -10,6 +10,7 @@ from rag.datatypes import EVERYTHING, Among, Answer, Article, Hit, Message
 from rag.questions import sound
 from rag.web.conversations import Conversation
 from rag.web.desk import Desk
+from rag.web.journal import Face
 from rag.web.page import DAY, answering
 from rag.web.texts import Texts
 
@@ -21,12 +22,16 @@ class Unanswered(Exception):
 
 
 async def answer(
-    desk: Desk, question: str, history: Sequence[Message] = (), among: Among = EVERYTHING
+    desk: Desk,
+    question: str,
+    face: Face,
+    history: Sequence[Message] = (),
+    among: Among = EVERYTHING,
 ) -> Answer:
     """The answer to a question, once it was its turn in line. Raises QuestionError and Unanswered."""
     talk = Conversation().asked(sound(question))
     turn = talk.turns[-1]
-    async with aclosing(answering(desk, talk, among, "", EN, history)) as progress:
+    async with aclosing(answering(desk, talk, among, "", EN, face, history)) as progress:
         async for now in progress:
             turn = now.turns[-1]
     if turn.answer is None or not turn.answered:

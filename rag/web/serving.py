@@ -11,7 +11,7 @@ from typing import Any
 from rag import hub
 from rag.errors import PageError
 from rag.settings import Settings
-from rag.web import api, mcp, openai, zerogpu
+from rag.web import api, journal, mcp, openai, zerogpu
 from rag.web.access import Access, Gate, access_of, check_private
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
@@ -28,6 +28,7 @@ def serve(settings: Settings) -> None:
     hub.stay_offline()
     zerogpu.prepare()
     desk = Desk(settings)
+    desk.listeners += journal.listeners(settings.log)
     page = page_of(desk)
     with page:
         api.offer(desk)

@@ -28,6 +28,8 @@ class Served:
     url: str
     written: Path
     """Where a scripted generator notes each word that it writes."""
+    output: Path
+    """All that it prints."""
 
     def words(self) -> int:
         return len(self.written.read_text().splitlines()) if self.written.exists() else 0
@@ -63,7 +65,7 @@ def served(
         )
         try:
             await_start(process, folder / "output", START_S)
-            yield Served(f"http://127.0.0.1:{port}/", folder / "written")
+            yield Served(f"http://127.0.0.1:{port}/", folder / "written", folder / "output")
         finally:
             process.kill()
             process.wait()
