@@ -13,6 +13,7 @@ HEAVY = (
     "llama_cpp",
     "mcp",
     "openai",
+    "prometheus_client",
     "huggingface_hub",
     "joblib",
     "rich.live",

@@ -106,6 +106,12 @@ class Desk:
         return self._settled.is_set()
 
     @property
+    def ready(self) -> bool:
+        """Whether the models are loaded and the index is open."""
+        failed = self.chatbot is None or self.problem or self.broken
+        return self.settled and not failed
+
+    @property
     def index(self) -> PassageIndex | None:
         """The index as it is now."""
         if self.chatbot is None:

@@ -11,7 +11,7 @@ from typing import Any
 from rag import hub
 from rag.errors import PageError
 from rag.settings import Settings
-from rag.web import api, journal, mcp, openai, zerogpu
+from rag.web import api, journal, mcp, metrics, openai, zerogpu
 from rag.web.access import Access, Gate, access_of, check_private
 from rag.web.desk import Desk
 from rag.web.page import page_of, page_texts
@@ -90,7 +90,13 @@ def _beside(desk: Desk, host: str, gates: list[Any]) -> dict[str, Any]:
     models = mcp.mounted(desk, host) if desk.settings.mcp else mcp.Mounted()
     return {
         "middleware": [(_OnlyFromHere, (), {}), *gates, (_AtHome, (), {})],
-        "routes": [*api.routes(desk), *openai.routes(desk), _component(), *models.routes],
+        "routes": [
+            *api.routes(desk),
+            *openai.routes(desk),
+            *metrics.routes(desk),
+            _component(),
+            *models.routes,
+        ],
         "lifespan": models.lifespan,
     }
 

@@ -77,6 +77,7 @@ def test_nothing_but_whether_it_lives_is_told_to_strangers(guarded: Served, fold
     assert len(routes) > 80
     assert {
         *(("GET", "/"), ("GET", "/readyz"), ("POST", "/v1/chat/completions")),
+        *(("GET", "/metrics"), ("HEAD", "/metrics")),
         *(("GET", "/v1/openapi.json"), ("POST", "/gradio_api/queue/join")),
         *(("GET", "/gradio_api/file={path_or_url:path}"), ("POST", "/gradio_api/upload")),
         *(("GET", "/gradio_api/startup-events"), ("GET", "/theme.css"), ("POST", "/login")),
@@ -90,6 +91,19 @@ def test_nothing_but_whether_it_lives_is_told_to_strangers(guarded: Served, fold
         }
     let_in = {route for route, code in told.items() if code != 401}
     assert let_in == {("GET", "/healthz"), ("HEAD", "/healthz")}
+
+
+def test_numbers_are_told_to_who_shows_a_key_and_not_to_strangers(guarded: Served) -> None:
+    asked = f"{guarded.url}metrics"
+    stranger = httpx.get(asked, timeout=60)
+    assert stranger.status_code == 401
+    assert "footnote_" not in stranger.text
+    assert httpx.get(asked, headers=bearer(KEY[:-1]), timeout=60).status_code == 401
+    told = httpx.get(asked, headers=bearer(KEY), timeout=60)
+    assert told.status_code == 200
+    assert "footnote_models_loaded 0.0\nfootnote_articles 0.0" in re.sub(
+        "(?m)^#.*\n", "", told.text
+    )
 
 
 @pytest.mark.parametrize(
