@@ -236,7 +236,7 @@ class Chatbot:
             composed = self._composed(standalone, evidence)
         given = len(composed.sources)
         answer = replace(answer, given=given, dropped=max(0, len(evidence) - given))
-        short = self._generator.short_answer(composed)
+        short = yield from self._short_answer(answer, composed)
         if short is None:
             yield from self._by_draft(answer, found, composed)
         else:
@@ -308,6 +308,17 @@ class Chatbot:
         most = generator.context - ability.answer_tokens
         return prompt.compose(question.text, sources, ability, generator.count_tokens, most)
 
+    def _short_answer(
+        self, answer: Answer, composed: Prompt
+    ) -> abc.Generator[Answer, None, ShortAnswer | None]:
+        """What a taught generator makes of the sources; `answer` meanwhile."""
+        with closing(self._generator.short_answer(composed)) as reading:
+            for short in reading:
+                if short is not None:
+                    return short
+                yield answer
+        return None
+
     def _by_draft(self, answer: Answer, found: _Found, composed: Prompt) -> Iterator[Answer]:
         """The answer as the generator drafts it, and what of the draft stands."""
         if answer.confidence < found.least:
@@ -351,11 +362,12 @@ class Chatbot:
         written = ""
         with closing(self._generator.stream(composed.messages)) as pieces:
             read = clock.each(pieces, Work.READ_PROMPT, Work.WRITE)
-            for tokens, piece in enumerate(read, start=1):
-                if timings.first_token_s is None:
+            for piece in read:
+                if not written and piece:
                     timings = replace(timings, first_token_s=clock.total_s)
                 written += piece
                 thought, draft = prompt.apart(written)
+                tokens = timings.answer_tokens + bool(piece)
                 timings = replace(timings, answer_tokens=tokens)
                 yield replace(answer, draft=draft, thought=thought, timings=timings)
                 if _rambles(draft):

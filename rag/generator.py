@@ -4,7 +4,7 @@ import collections.abc as abc
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -44,8 +44,14 @@ ALL = -1
 Pieces = abc.Generator[str]
 """Text as it comes; closing it stops the model."""
 
+Reading = abc.Generator[ShortAnswer | None]
+"""None as often as it may be stopped by closing this, and in the end what comes of it."""
+
 CONTEXT = 2048
 """Tokens that a prompt to the embedded model and its answer share."""
+
+SLICE = 64
+"""Tokens of a prompt that are read at once: before the next ones, whoever asked may have gone."""
 
 
 class Generator(Protocol):
@@ -67,7 +73,7 @@ class Generator(Protocol):
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
-    def short_answer(self, prompt: Prompt) -> ShortAnswer | None: ...
+    def short_answer(self, prompt: Prompt) -> Reading: ...
     def stream(self, messages: Sequence[Message]) -> Pieces: ...
 
 
@@ -129,23 +135,24 @@ class LlamaGenerator:
         with self._lock:
             return len(self._tokens(messages))
 
-    def short_answer(self, prompt: Prompt) -> ShortAnswer | None:
-        """What it makes of the prompt's sources; None when it was not taught to."""
+    def short_answer(self, prompt: Prompt) -> Reading:
+        """What it makes of the prompt's sources; nothing when it was not taught to."""
         if self.ability is not TAUGHT or not prompt.sources:
-            return None
+            return
         with self._lock:
             began = perf_counter()
-            tokens = self._tokens(prompt.messages)
-            self._go_back(tokens)
-            self._llama.eval(tokens[self._llama.n_tokens :])
+            for _ in self._read(self._tokens(prompt.messages)):
+                yield None
             first = self._log_probabilities()
             read = perf_counter()
             none = float(np.exp(first[self._declining]))
             first[self._declining] = -np.inf  # whether that is said is not the model's to decide
-            short = self._greedily(first - np.log(max(1 - none, 1e-9)), none)
-            return replace(short, read_s=read - began, write_s=perf_counter() - read)
+            short = yield from self._greedily(first - np.log(max(1 - none, 1e-9)), none)
+            yield replace(short, read_s=read - began, write_s=perf_counter() - read)
 
-    def _greedily(self, probabilities: NDArray[np.float64], none: float) -> ShortAnswer:
+    def _greedily(
+        self, probabilities: NDArray[np.float64], none: float
+    ) -> abc.Generator[None, None, ShortAnswer]:
         """The likeliest answer, of whose first token the log probabilities are given."""
         llama, likely = self._llama, 0.0
         written: list[int] = []
@@ -156,6 +163,7 @@ class LlamaGenerator:
                 break
             written.append(token)
             llama.eval([token])
+            yield
             probabilities = self._log_probabilities()
         text: str = llama.detokenize(written).decode(errors="replace")
         certainty = float(np.exp(min(0.0, likely)))
@@ -175,11 +183,13 @@ class LlamaGenerator:
     def stream(self, messages: Sequence[Message]) -> Pieces:
         """The model's answer, piece by piece; closing the iterator stops it within a token.
 
-        The caller has seen to it that the messages fit (rag.prompt.compose).
+        While it reads, pieces are empty, one for each SLICE. The caller has seen to it that the messages
+        fit (rag.prompt.compose).
         """
         with self._lock:
             tokens = self._tokens(messages)
-            self._go_back(tokens)
+            for _ in self._read(tokens[:-1]):  # the last is left for what goes on from there
+                yield ""
             begun = THINK if self._rendered(messages).prompt.rstrip().endswith(THINK) else ""
             yield from self._drafted(tokens, begun)
 
@@ -218,6 +228,13 @@ class LlamaGenerator:
         with closing(pieces):
             for piece in pieces:
                 yield piece["choices"][0]["text"]
+
+    def _read(self, tokens: list[int]) -> Iterator[None]:
+        """Read a prompt, SLICE by SLICE."""
+        self._go_back(tokens)
+        for start in range(self._llama.n_tokens, len(tokens), SLICE):
+            self._llama.eval(tokens[start : start + SLICE])
+            yield
 
     def _go_back(self, tokens: Sequence[int]) -> None:
         """Keep of what was read before what every question to an answer begins with, and no more.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.datatypes import Message, Prompt
 from rag.errors import ModelError
-from rag.generator import Pieces
+from rag.generator import Pieces, Reading
 from rag.prompt import capable
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class ServerGenerator:
         """At least as many as the messages are."""
         return sum(AROUND + len(message["content"]) // CHARACTERS_A_TOKEN for message in messages)
 
-    def short_answer(self, prompt: Prompt) -> None:
-        """None: it was not taught to."""
+    def short_answer(self, prompt: Prompt) -> Reading:
+        """Nothing: it was not taught to."""
+        yield from ()
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
         """The model's answer, piece by piece; closing the iterator hangs up. Raises ModelError.

@@ -45,7 +45,7 @@ class Stopwatch:
             self.add(work, perf_counter() - began)
 
     def each(self, pieces: Iterator[str], first: Work, others: Work) -> Iterator[str]:
-        """The pieces; waiting for the first is one work, for the others another."""
+        """The pieces; waiting for the first that is not empty is one work, for the others another."""
         work = first
         while True:
             with self.during(work):
@@ -53,7 +53,8 @@ class Stopwatch:
             if piece is None:
                 return
             yield piece
-            work = others
+            if piece:
+                work = others
 
     def add(self, work: Work, seconds: float) -> None:
         self._taken[work] = self._taken.get(work, 0.0) + seconds

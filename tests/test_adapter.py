@@ -1,6 +1,7 @@
 """What teaches the embedded generator to answer shortly: shipped whole, merged right, switched off."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from rag import models
 from rag.adapter import merge
-from rag.datatypes import Excerpt, Prompt
+from rag.datatypes import Excerpt, Prompt, ShortAnswer
 from rag.errors import ModelError
 from rag.generator import CONTEXT, LlamaGenerator
 from rag.models import ADAPTER, ADAPTER_SHA256, SMOLLM2, adapter_file, generator_file, sha256_of
@@ -29,6 +30,12 @@ def asking(generator: LlamaGenerator, question: str, told: list[str]) -> Prompt:
         for text in told
     ]
     return compose(question, sources, TAUGHT, generator.count_tokens, CONTEXT)
+
+
+def short_answer(generator: LlamaGenerator, prompt: Prompt) -> ShortAnswer:
+    *_, short = generator.short_answer(prompt)
+    assert short is not None
+    return short
 
 
 def last_logits(llama: Llama, text: str) -> NDArray[np.float32]:
@@ -73,38 +80,48 @@ def test_a_question_is_answered_in_as_few_words_as_it_takes(
     taught: LlamaGenerator, question: str, text: str
 ) -> None:
     for order in (TOLD, TOLD[::-1]):
-        short = taught.short_answer(asking(taught, question, order))
-        assert short is not None
+        short = short_answer(taught, asking(taught, question, order))
         assert re.fullmatch(text, short.text)
         assert 0 < short.certainty <= 1
 
 
 def test_what_no_fact_answers_is_likelier_to_have_no_answer(taught: LlamaGenerator) -> None:
     answered, not_answered = (
-        taught.short_answer(asking(taught, question, TOLD))
+        short_answer(taught, asking(taught, question, TOLD))
         for question in (
             "When did the bridge of Lindow open?",
             "Who composed the opera about the emperor?",
         )
     )
-    assert answered is not None
-    assert not_answered is not None
     assert not_answered.none > answered.none
+
+
+def test_reading_can_be_stopped_at_any_moment_and_nothing_of_it_stays(
+    taught: LlamaGenerator,
+) -> None:
+    asked = asking(taught, "When did the bridge of Lindow open?", TOLD)
+    whole = list(taught.short_answer(asked))
+    assert len(whole) >= 4
+    for steps in range(1, len(whole)):
+        with closing(taught.short_answer(asked)) as stopped:
+            for _ in range(steps):
+                next(stopped)
+        assert taught.count_tokens(asked.messages) == asked.tokens, "it is free again"
+        assert list(taught.short_answer(asked)) == whole
 
 
 def test_whatever_was_asked_before_the_short_answer_is_the_same(taught: LlamaGenerator) -> None:
     first = asking(taught, "When did the bridge of Lindow open?", TOLD)
     other = asking(taught, "How many pairs of avocets were counted?", TOLD[:2])
-    once = taught.short_answer(first)
+    once = short_answer(taught, first)
     for between in (other, first):
-        taught.short_answer(between)
-        assert taught.short_answer(first) == once
+        short_answer(taught, between)
+        assert short_answer(taught, first) == once
 
 
 def test_a_short_answer_is_bounded_however_a_fact_goes_on(taught: LlamaGenerator) -> None:
     asked = asking(taught, "What is said?", ["la " * 400])
-    short = taught.short_answer(asked)
-    assert short is not None
+    short = short_answer(taught, asked)
     assert short.tokens <= TAUGHT.answer_tokens
 
 
@@ -112,7 +129,7 @@ def test_without_it_the_generator_is_as_its_maker_ships_it(
     generator: LlamaGenerator, taught: LlamaGenerator
 ) -> None:
     assert (generator.ability, taught.ability) == (SMALL, TAUGHT)
-    assert generator.short_answer(asking(generator, "When did it open?", TOLD)) is None
+    assert list(generator.short_answer(asking(generator, "When did it open?", TOLD))) == []
 
 
 def test_a_generator_of_the_users_own_is_never_touched(cache: Path, tmp_path: Path) -> None:

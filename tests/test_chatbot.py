@@ -19,7 +19,7 @@ from rag.datatypes import (
 from rag.encoder import Encoder
 from rag.errors import QuestionError
 from rag.evidence import weigh, worth_quoting
-from rag.generator import Pieces
+from rag.generator import Pieces, Reading
 from rag.index import PassageIndex
 from rag.prompt import SMALL, TAUGHT, capable
 from rag.questions import MOST_CHARACTERS
@@ -45,8 +45,8 @@ class Scripted:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message["content"]) // 3 for message in messages)
 
-    def short_answer(self, prompt: Prompt) -> ShortAnswer | None:
-        return self.short
+    def short_answer(self, prompt: Prompt) -> Reading:
+        yield self.short
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
         self.asked.append(messages[-1]["content"])

@@ -163,7 +163,7 @@ def test_a_thought_is_ended_and_kept_apart(
     file = requantised(tmp_path, cache, THINKING)
     generator = LlamaGenerator("thinking", file, cache, 0)
     asked = [{"role": "user", "content": "Tell a long story of a <|im_end|> lighthouse."}]
-    pieces = list(generator.stream(asked))
+    pieces = [piece for piece in generator.stream(asked) if piece]
     assert pieces[0] == "<think>"
     ended = pieces.index("</think>\n\n")
     assert ended <= 14

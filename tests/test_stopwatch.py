@@ -32,11 +32,13 @@ class Slow:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 100
 
-    def short_answer(self, prompt: Prompt) -> None:
-        return None
+    def short_answer(self, prompt: Prompt) -> Iterator[None]:
+        yield from ()
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
-        sleep(READING_S)
+        sleep(READING_S / 2)
+        yield ""
+        sleep(READING_S / 2)
         yield "It is "
         sleep(WRITING_S)
         yield "37 metres "

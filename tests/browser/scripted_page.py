@@ -31,8 +31,8 @@ class ScriptedGenerator:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 100
 
-    def short_answer(self, prompt: Prompt) -> None:
-        return None
+    def short_answer(self, prompt: Prompt) -> Iterator[None]:
+        yield from ()
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
         for word in os.environ["DRAFT"].split():
