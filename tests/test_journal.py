@@ -79,7 +79,7 @@ def test_a_question_that_fails_is_noted_as_one_that_did(
 
 def test_a_question_that_finds_no_place_is_noted_too(desk: Desk, chatbot: Chatbot) -> None:
     for _ in range(WAITING + TOGETHER):
-        desk.line.enter()
+        desk.line.enter("another")
     told: list[Noted] = []
     desk.listeners.append(told.append)
     asked = desk.answering(chatbot, QUESTION, [], EVERYTHING, "", Face.V1)
@@ -89,7 +89,7 @@ def test_a_question_that_finds_no_place_is_noted_too(desk: Desk, chatbot: Chatbo
 
 
 def test_waiting_in_line_is_told_apart(desk: Desk, chatbot: Chatbot) -> None:
-    before = [desk.line.enter() for _ in range(TOGETHER + 1)]
+    before = [desk.line.enter("another") for _ in range(TOGETHER + 1)]
     told: list[Noted] = []
     desk.listeners.append(told.append)
 
@@ -109,7 +109,7 @@ def test_waiting_in_line_is_told_apart(desk: Desk, chatbot: Chatbot) -> None:
 
 def test_whoever_gives_up_in_line_has_waited_all_the_time(desk: Desk, chatbot: Chatbot) -> None:
     for _ in range(TOGETHER):
-        desk.line.enter()
+        desk.line.enter("another")
     gave_up = noted(desk, chatbot, most=2)
     assert gave_up.ending is Ending.STOPPED
     assert gave_up.waited_s == gave_up.seconds >= PERIOD_S

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import random
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,18 @@ from rag.questions import expectations_of
 from rag.settings import load
 from rag.web import programs, rendering
 from rag.web.conversations import Conversation, Conversations, Turn, kept, to_keep
-from rag.web.desk import MOST_BYTES, MOST_UPLOADING, TOGETHER, WAITING, Busy, Desk, Line, Shelf
+from rag.web.desk import (
+    MOST_BYTES,
+    MOST_UPLOADING,
+    TOGETHER,
+    WAITING,
+    Busy,
+    Desk,
+    Line,
+    Progress,
+    Shelf,
+    Ticket,
+)
 from rag.web.feedback import NOT_SAID, Feedback
 from rag.web.journal import Face
 from rag.web.texts import Texts, entries, for_reader
@@ -133,8 +148,8 @@ def test_a_kept_conversation_that_goes_on_takes_the_place_of_the_kept_one(
 
 def test_questions_are_answered_in_the_order_in_which_they_came() -> None:
     line = Line()
-    together = [line.enter() for _ in range(TOGETHER)]
-    third, fourth = line.enter(), line.enter()
+    together = [line.enter(f"reader {n}") for n in range(TOGETHER)]
+    third, fourth = line.enter("third"), line.enter("fourth")
     assert [line.place(ticket) for ticket in together] == [0] * TOGETHER
     assert (line.place(third), line.place(fourth)) == (1, 2)
     line.leave(third)
@@ -143,13 +158,81 @@ def test_questions_are_answered_in_the_order_in_which_they_came() -> None:
     assert line.place(fourth) == 0
 
 
+def test_whoever_asks_ten_at_once_keeps_another_reader_waiting_for_one_of_them() -> None:
+    line = Line()
+    ten = [line.enter("hasty") for _ in range(10)]
+    patient = line.enter("patient")
+    assert line.place(patient) == 2
+    assert [line.place(ticket) for ticket in ten[:TOGETHER]] == [0] * TOGETHER
+    assert line.place(ten[TOGETHER]) == 1
+    assert line.place(ten[-1]) == 10 + 1 - TOGETHER
+
+
+@given(st.lists(st.sampled_from(["one", "two", "three", None, None]), max_size=80), st.randoms())
+def test_no_session_is_answered_much_more_often_while_another_waits(
+    coming: list[str | None], drawn: random.Random
+) -> None:
+    """`coming`: a session that asks, or None: one of those being answered leaves."""
+    line, here, begun = Line(), list[Ticket](), list[Ticket]()
+    came: dict[Ticket, tuple[int, int]] = {}
+    for session in coming:
+        if session is not None and len(line) < WAITING:
+            own = sum(ticket.session == session for ticket in here if line.place(ticket))
+            here.append(line.enter(session))
+            came[here[-1]] = (len(begun), own)
+        elif here:
+            gone = drawn.choice([ticket for ticket in here if line.place(ticket) == 0])
+            line.leave(gone)
+            here.remove(gone)
+        answered = [ticket for ticket in here if line.place(ticket) == 0]
+        assert len(answered) == min(TOGETHER, len(here))
+        assert set(begun) & set(here) <= set(answered), "one was put back into the line"
+        begun += [ticket for ticket in answered if ticket not in begun]
+    for place, ticket in enumerate(begun):
+        since, own = came[ticket]
+        between = Counter(other.session for other in begun[since:place])
+        assert all(count <= own + 2 for count in between.values())
+
+
 def test_more_than_may_wait_are_turned_away() -> None:
     line = Line()
-    tickets = [line.enter() for _ in range(TOGETHER + WAITING)]
+    tickets = [line.enter("reader") for _ in range(TOGETHER + WAITING)]
     with pytest.raises(Busy):
-        line.enter()
+        line.enter("another")
     line.leave(tickets[5])
-    line.enter()
+    line.enter("another")
+
+
+def test_an_answer_that_takes_too_long_is_stopped_and_gives_its_place_to_the_next(
+    index_folder: Path, chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.web.desk.LONGEST_S", 0.5)
+    desk = Desk(load(index=index_folder))
+    stopped, waiting = threading.Event(), answered(chatbot)
+
+    class Endless(Chatbot):
+        def __init__(self) -> None:
+            pass
+
+        def ask(self, *asked: object) -> Generator[Answer]:
+            try:
+                while True:
+                    time.sleep(0.01)
+                    yield waiting
+            finally:
+                stopped.set()
+
+    async def last() -> Progress:
+        asked = desk.answering(Endless(), QUESTION, [], EVERYTHING, "", Face.API)
+        *_, now = [now async for now in asked]
+        return now
+
+    with start_blocking_portal() as portal:
+        ended = portal.call(last)
+    assert ended.over
+    assert "was stopped" in ended.problem
+    assert stopped.wait(5)
+    assert len(desk.line) == 0
 
 
 def test_answers_given_side_by_side_are_those_given_alone(index_folder: Path) -> None:
@@ -334,7 +417,7 @@ def test_a_program_waits_in_line_with_the_readers(index_folder: Path, chatbot: C
     desk = Desk(load(index=index_folder))
     desk.chatbot = chatbot
     desk.load()
-    readers = [desk.line.enter() for _ in range(TOGETHER)]
+    readers = [desk.line.enter(f"{n}") for n in range(TOGETHER)]
 
     async def asked() -> Answer:
         asking = asyncio.create_task(programs.answer(desk, QUESTION, Face.API))

@@ -5,11 +5,13 @@ import json
 import sys
 import threading
 import traceback
-from collections import OrderedDict, deque
+from bisect import insort
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from time import monotonic
 from typing import Any
 
 from rag.chatbot import ALSO, Chatbot
@@ -35,6 +37,14 @@ that, reads what was found for the other. Each answer is the one that it would b
 
 WAITING = 32
 """Questions that may wait for their turn, from all readers together."""
+
+LONGEST_S = 600.0
+"""That an answer may take, its wait in line left out."""
+
+TOO_LONG = (
+    f"The answer was not there after {LONGEST_S / 60:.0f} minutes, and was stopped. A smaller model is"
+    " faster (RAG_GENERATOR)."
+)
 
 MOST_READERS = 1000
 """Browsers whose conversations are remembered between their tabs."""
@@ -170,21 +180,23 @@ class Desk:
         among: Among,
         session: str,
     ) -> AsyncGenerator[Progress]:
-        ticket = self.line.enter()
+        ticket = self.line.enter(session)
         try:
             while place := self.line.place(ticket):
                 yield Progress(place)
                 await asyncio.sleep(PERIOD_S)
             own = self.uploads_of(session)
             asking = Asking(chatbot, question, history, among, own.index if own else None)
+            until = monotonic() + LONGEST_S
             try:
-                while not asking.ended.is_set():
+                while not asking.ended.is_set() and monotonic() < until:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(asking.ended.wait(), PERIOD_S)
                     yield Progress(answer=asking.newest)
             finally:
                 asking.stop()
-            yield Progress(0, asking.newest, asking.problem, asking.broken, over=True)
+            problem = asking.problem if asking.ended.is_set() else TOO_LONG
+            yield Progress(0, asking.newest, problem, asking.broken, over=True)
         finally:
             self.line.leave(ticket)
 
@@ -293,29 +305,43 @@ class Busy(Exception):
 
 
 class Line:
-    """Who has asked and waits to be answered, TOGETHER at a time: first come, first served."""
+    """Who has asked and waits to be answered, TOGETHER at a time: first come, first served, session by
+    session. Whoever asks much at once keeps nobody else waiting.
+
+    That is start-time fair queueing (Goyal, Vin and Cheng 1996): each question of a session has its turn
+    one after the session's last, and none before those that are being answered.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[object] = deque()
+        self._waiting: list[Ticket] = []
 
-    def enter(self) -> object:
-        """A place at the end. Raises Busy."""
+    def enter(self, session: str) -> "Ticket":
+        """A place behind those whose turn is sooner. Raises Busy."""
         if len(self._waiting) >= WAITING + TOGETHER:
             raise Busy
-        ticket = object()
-        self._waiting.append(ticket)
+        before = self._waiting[:TOGETHER] + [t for t in self._waiting if t.session == session]
+        ticket = Ticket(session, 1 + max((other.turn for other in before), default=0))
+        insort(self._waiting, ticket, key=lambda other: other.turn)
         return ticket
 
-    def place(self, ticket: object) -> int:
+    def place(self, ticket: "Ticket") -> int:
         """How many come before; 0 for those whose turn it is."""
         return max(0, self._waiting.index(ticket) - TOGETHER + 1)
 
-    def leave(self, ticket: object) -> None:
+    def leave(self, ticket: "Ticket") -> None:
         self._waiting.remove(ticket)
 
     def __len__(self) -> int:
         """How many are being answered, or wait to be."""
         return len(self._waiting)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticket:
+    """A place in line."""
+
+    session: str
+    turn: int
 
 
 class Shelf:
