@@ -68,6 +68,9 @@ bench: .venv/installed
 	$(BIN)/rag index seeds --index $(SAMPLES)
 	$(BIN)/rag eval benchmarks/outside.jsonl --answers --index $(SAMPLES)
 	$(BIN)/python benchmarks/page.py $(SAMPLES)
+	$(BIN)/python benchmarks/starting.py $(SAMPLES)
+	$(BIN)/python benchmarks/floors.py $(DATA)/squad2
+	$(BIN)/python benchmarks/stopping.py $(DATA)/squad2
 	$(BIN)/python benchmarks/load.py $(DATA)/squad2 --minutes 10
 	$(BIN)/python benchmarks/planted.py orders $(DATA)/squad2 $(DATA)/prompt_injection
 	$(BIN)/python benchmarks/planted.py poison $(DATA)/poisonedrag

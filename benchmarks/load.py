@@ -30,39 +30,51 @@ Told = tuple[str, str]
 
 @dataclass
 class Load:
-    """What users came to."""
+    """What users came to. `waited` are places in line and the seconds until it was their turn."""
 
     told: list[tuple[str, Told]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    waited: list[tuple[int, float]] = field(default_factory=list)
     left: int = 0
 
     def different(self, alone: dict[str, Told]) -> int:
         return sum(alone[question] != told for question, told in self.told)
 
+    def longest_wait(self) -> float:
+        """The most that anybody waited, as a multiple of the median of the place."""
+        places: dict[int, list[float]] = {}
+        for place, seconds in self.waited:
+            places.setdefault(place, []).append(seconds)
+        return max((max(of) / median(of) for of in places.values() if len(of) > 4), default=0.0)
 
-async def asked(desk: Desk, question: str, patience: float, load: Load) -> None:
+
+async def asked(desk: Desk, question: str, patience: float, load: Load, session: str) -> None:
     """Ask and wait for the answer, or leave after `patience` seconds."""
-    began, last = perf_counter(), Progress()
-    progress = desk.answering(desk.chatbot, question, [], EVERYTHING, "", Face.API)
-    async for now in progress:
-        last = now
-        if perf_counter() - began > patience:
+    began, first, turn, last = perf_counter(), None, None, Progress()
+    progress = desk.answering(desk.chatbot, question, [], EVERYTHING, session, Face.API)
+    async for last in progress:
+        passed = perf_counter() - began
+        first = last.place if first is None else first
+        turn = passed if turn is None and not last.place else turn
+        if passed > patience:
             await progress.aclose()
             load.left += 1
             return
     load.seconds.append(perf_counter() - began)
     load.told.append((question, (last.answer.text, last.answer.mode)))
+    if first:
+        load.waited.append((first, turn))
 
 
 async def all_asked(desk: Desk, questions: list[str], users: int) -> Load:
     """All the questions, by users who never rest."""
     load, todo = Load(), iter(questions)
 
-    async def user() -> None:
+    async def user(session: str) -> None:
         for question in todo:
-            await asked(desk, question, float("inf"), load)
+            await asked(desk, question, float("inf"), load, session)
 
-    await asyncio.gather(*(user() for _ in range(users)))
+    await asyncio.gather(*(user(f"{number}") for number in range(users)))
     return load
 
 
@@ -71,10 +83,10 @@ async def crowd(desk: Desk, questions: list[str], minutes: float) -> tuple[Load,
     load, drawn, until = Load(), random.Random(SEED), perf_counter() + 60 * minutes
     memory: list[int] = []
 
-    async def user() -> None:
+    async def user(session: str) -> None:
         while perf_counter() < until:
             patience = drawn.uniform(0, 10) if drawn.random() < LEAVING else float("inf")
-            await asked(desk, drawn.choice(questions), patience, load)
+            await asked(desk, drawn.choice(questions), patience, load, session)
             await asyncio.sleep(drawn.expovariate(1 / THINKING_S))
 
     async def watch() -> None:
@@ -82,7 +94,7 @@ async def crowd(desk: Desk, questions: list[str], minutes: float) -> tuple[Load,
             memory.append(psutil.Process().memory_info().rss)
             await asyncio.sleep(15)
 
-    await asyncio.gather(watch(), *(user() for _ in range(CROWD)))
+    await asyncio.gather(watch(), *(user(f"{number}") for number in range(CROWD)))
     return load, memory
 
 
@@ -110,7 +122,8 @@ async def main(data: Path, most: int, users: list[int], minutes: float) -> None:
         print(
             f"{CROWD} users, {minutes:g} minutes: {len(found.told)} answers, {found.left} left in"
             f" the middle, {found.different(alone)} unlike alone; median {median(found.seconds):.1f} s,"
-            f" longest {max(found.seconds):.1f} s; memory after a minute {settled[0] / 1e6:.0f} MB,"
+            f" longest {max(found.seconds):.1f} s; longest wait {found.longest_wait():.1f} times the"
+            f" median of its place; memory after a minute {settled[0] / 1e6:.0f} MB,"
             f" at most {grown:+.1f} %"
         )
 

@@ -1,31 +1,43 @@
-"""Footnote beside LlamaIndex: `python benchmarks/peers.py SET [QUESTIONS] [--context N] [--save FILE]`.
+"""Footnote beside its peers: `python benchmarks/peers.py SET [QUESTIONS] [--context N] [--save FILE]`.
 
-Needs the extra: `pip install -e '.[peers]'`. Asks both a fixed sample of a set's questions (100), one
-after the other in one process, with the same articles, encoder and generator (the same file). Every third
-title is left out of both indexes; a third of the questions are on those. An answer that holds one of the
-expected strings is right, whatever else it says. --save keeps every answer, as JSON Lines.
+Needs the extra, in an environment of its own (it asks for an older huggingface_hub): `pip install -e
+'.[peers]'`. Asks LlamaIndex, LangChain, txtai and Footnote a fixed sample of a set's questions (100),
+one after the other in one process, each first in turn, with the same articles, encoder and generator
+(the same file; Footnote with and without its adapter). Every third title is left out of all indexes; a
+third of the questions are on those. An answer that holds one of the expected strings is right, whatever
+else it says. --save keeps every answer, as JSON Lines.
 
-LlamaIndex is what its documentation starts with, `VectorStoreIndex.from_documents(documents)` and
-`index.as_query_engine()`, and the documented way to models of one's own:
+Each is what its documentation starts with, and the documented way to models of one's own:
 
-- A Document is an article, with its title as metadata. By default, sentences are packed to chunks of 1024
-  tokens, 200 of them shared; the encoder takes in a chunk's first 256; the answer is written from the two
-  nearest chunks, and refined with what of them did not fit into the first prompt.
-- `Settings.embed_model` is a HuggingFaceEmbedding of the folder, `Settings.llm` a LlamaCPP of the file.
-  Its prompts go through the chat template that the file holds (ChatML), and `Settings.tokenizer` is the
-  file's own, as LlamaCPP's page asks for.
-- `context_window` is Footnote's 2048; --context 3900 is LlamaCPP's default, and spares most answers being
-  refined. Temperature 0.1 and 256 new tokens are its defaults; the seed is fixed.
-- Both generators have all cores but one. llama-cpp-python by itself takes all of them to read a prompt,
-  which is faster where nothing else runs, and far slower where something does, and half of them to write.
+- LlamaIndex: `VectorStoreIndex.from_documents(documents)` and `index.as_query_engine()`. A Document is
+  an article, with its title as metadata. By default, sentences are packed to chunks of 1024 tokens, 200
+  of them shared; the encoder takes in a chunk's first 256; the answer is written from the two nearest
+  chunks, and refined with what of them did not fit into the first prompt. `Settings.embed_model` is a
+  HuggingFaceEmbedding of the folder, `Settings.llm` a LlamaCPP of the file, whose prompts go through
+  the chat template that the file holds (ChatML); `Settings.tokenizer` is the file's own, as LlamaCPP's
+  page asks for. Temperature 0.1 and 256 new tokens are its defaults.
+- LangChain: its tutorial's RecursiveCharacterTextSplitter of 1000 characters, 200 of them shared, an
+  InMemoryVectorStore of HuggingFaceEmbeddings of the folder, the four nearest chunks of
+  `similarity_search`, its hub's prompt for answering questions (RAG_PROMPT), and ChatLlamaCpp of the
+  file, with its defaults of temperature 0.8 and 256 new tokens, but not of 8 tokens that are read at
+  once.
+- txtai: `Embeddings(path=…, content=True)` over paragraphs, as its Textractor cuts them, and the
+  pipeline `RAG` with the prompt of its examples (TXTAI_PROMPT): the three nearest paragraphs, 512 new
+  tokens.
 
-LlamaIndex refuses in words only: an answer is a refusal when it is empty, or says one of REFUSALS and is
-not right all the same. Nothing is downloaded: the sentence splitter's data comes with LlamaIndex.
+`--context` is Footnote's 2048; 3900 is LlamaIndex' default, and spares most of its answers being
+refined. Seeds are fixed. All generators have all cores but one. llama-cpp-python by itself takes all of
+them to read a prompt, which is faster where nothing else runs, and far slower where something does, and
+half of them to write.
+
+They refuse in words only: an answer is a refusal when it is empty, or says one of REFUSALS and is not
+right all the same. Nothing is downloaded: the sentence splitter's data comes with LlamaIndex.
 """
 
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +63,18 @@ REFUSALS = (
     "|n't mention|n't provide|n't specif|n't state|n't contain"
 ).split("|")
 """What an answer says that is none; lower case, straight apostrophes."""
+
+RAG_PROMPT = (
+    "You are an assistant for question-answering tasks. Use the following pieces of retrieved context"
+    " to answer the question. If you don't know the answer, just say that you don't know. Use three"
+    " sentences maximum and keep the answer concise.\nQuestion: {question} \nContext: {context} \nAnswer:"
+)
+
+TXTAI_PROMPT = """Answer the following question using only the context below. Only include information
+specifically discussed.
+
+question: {question}
+context: {context} """
 
 Ask = Callable[[Row], tuple[str, bool]]
 """A question's row → the answer's text, and whether it is a refusal."""
@@ -79,19 +103,18 @@ def main(data: Path, most: int, context: int, save: Path | None) -> None:
     yes = sample([row for row in questions if not row["unanswerable"]], most - most // 3)
     no = sample([row for row in questions if row["unanswerable"]], most // 3)
     settings = load(index=index_of(articles), threads=max(1, (os.cpu_count() or 1) - 1))
-    ours, theirs = footnote(settings), llamaindex(settings, articles, context)
-    pairs = [(Reply.of(ours, row), Reply.of(theirs, row)) for row in [*yes, *no]]
-    systems = dict(zip(["Footnote", "LlamaIndex"], zip(*pairs, strict=True), strict=True))
-    print(table(["answered by", *HEAD], [[name, *scores(of)] for name, of in systems.items()]))
-    right = [sum(r.right for r in of if not r.row["unanswerable"]) for of in systems.values()]
-    ratio = f"{right[0] / right[1]:.2f}" if right[1] else "LlamaIndex has none"
-    print(f"\nShare right, Footnote's to LlamaIndex's: {ratio}.")
+    asks = {name: made(settings, articles, context) for name, made in SYSTEMS.items()}
+    replies: dict[str, list[Reply]] = {name: [] for name in asks}
+    for number, row in enumerate([*yes, *no]):
+        for name in sorted(asks, key=lambda name: (list(asks).index(name) + number) % len(asks)):
+            replies[name].append(Reply.of(asks[name], row))
+    print(table(["answered by", *HEAD], [[name, *scores(of)] for name, of in replies.items()]))
     if save:
-        kept = [{"system": name, **vars(r)} for name, of in systems.items() for r in of]
+        kept = [{"system": name, **vars(r)} for name, of in replies.items() for r in of]
         save.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
-def footnote(settings: Settings) -> Ask:
+def footnote(settings: Settings, articles: Path, context: int) -> Ask:
     chatbot = Chatbot.open(settings)
     chatbot.load()
 
@@ -109,8 +132,7 @@ def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
     from llama_index.llms.llama_cpp import LlamaCPP
 
-    cache, name = settings.cache, settings.generator
-    file = str(fast_copy(name, generator_file(name, cache), cache))
+    file = generator(settings)
     vocabulary = Llama(file, vocab_only=True, verbose=False)
     source = vocabulary.metadata["tokenizer.chat_template"]
     template = Jinja2ChatFormatter(source, eos_token="", bos_token="")
@@ -119,7 +141,7 @@ def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
         return template(messages=[{"role": role, "content": text} for role, text in turns]).prompt
 
     core.Settings.tokenizer = lambda text: vocabulary.tokenize(text.encode(), add_bos=False)
-    core.Settings.embed_model = HuggingFaceEmbedding(str(encoder_folder(settings.encoder, cache)))
+    core.Settings.embed_model = HuggingFaceEmbedding(encoder(settings))
     core.Settings.llm = LlamaCPP(
         model_path=file,
         context_window=context,
@@ -136,12 +158,99 @@ def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
     engine = core.VectorStoreIndex.from_documents(documents).as_query_engine()
 
     def ask(row: Row) -> tuple[str, bool]:
-        text = str(engine.query(row["question"])).strip()
-        plain = text.lower().replace("’", "'")
-        refuses = not plain or any(phrase in plain for phrase in REFUSALS)
-        return text, refuses and not holds(text, row["answers"])
+        return judged(str(engine.query(row["question"])), row)
 
     return ask
+
+
+def langchain(settings: Settings, articles: Path, context: int) -> Ask:
+    from langchain_community.chat_models import ChatLlamaCpp
+    from langchain_core.documents import Document
+    from langchain_core.vectorstores import InMemoryVectorStore
+    from langchain_huggingface import HuggingFaceEmbeddings
+    from langchain_text_splitters import RecursiveCharacterTextSplitter
+
+    documents = [
+        Document(page_content=row["text"], metadata={"title": row.get("title") or row["id"]})
+        for row in rows(articles)
+    ]
+    splitter = RecursiveCharacterTextSplitter(chunk_size=1000, chunk_overlap=200)
+    store = InMemoryVectorStore(HuggingFaceEmbeddings(model_name=encoder(settings)))
+    store.add_documents(splitter.split_documents(documents))
+    model = ChatLlamaCpp(
+        model_path=generator(settings),
+        n_ctx=context,
+        n_batch=512,
+        n_threads=settings.threads,
+        seed=SEED,
+        verbose=False,
+    )
+
+    def ask(row: Row) -> tuple[str, bool]:
+        found = store.similarity_search(row["question"])
+        told = "\n\n".join(document.page_content for document in found)
+        asked = RAG_PROMPT.format(question=row["question"], context=told)
+        return judged(str(model.invoke(asked).content), row)
+
+    return ask
+
+
+def txtai(settings: Settings, articles: Path, context: int) -> Ask:
+    from txtai import LLM, RAG, Embeddings
+
+    paragraphs = [
+        paragraph
+        for row in rows(articles)
+        for paragraph in re.split(r"\n\s*\n", row["text"])
+        if paragraph.strip()
+    ]
+    embeddings = Embeddings(path=encoder(settings), content=True)
+    embeddings.index(paragraphs)
+    llm = LLM(
+        generator(settings),
+        method="llama.cpp",
+        n_ctx=context,
+        n_threads=settings.threads,
+        n_threads_batch=settings.threads,
+        seed=SEED,
+    )
+    rag = RAG(embeddings, llm, template=TXTAI_PROMPT, output="flatten")
+
+    def ask(row: Row) -> tuple[str, bool]:
+        return judged(str(rag(row["question"])), row)
+
+    return ask
+
+
+def untaught(settings: Settings, articles: Path, context: int) -> Ask:
+    return footnote(settings.model_copy(update={"adapter": "off"}), articles, context)
+
+
+SYSTEMS = {
+    "Footnote": footnote,
+    "Footnote, adapter off": untaught,
+    "LlamaIndex": llamaindex,
+    "LangChain": langchain,
+    "txtai": txtai,
+}
+
+
+def encoder(settings: Settings) -> str:
+    return str(encoder_folder(settings.encoder, settings.cache))
+
+
+def generator(settings: Settings) -> str:
+    """The file that Footnote runs when its adapter is off: no peer has one."""
+    name, cache = settings.generator, settings.cache
+    return str(fast_copy(name, generator_file(name, cache), cache))
+
+
+def judged(said: str, row: Row) -> tuple[str, bool]:
+    """An answer's text, and whether it is a refusal."""
+    text = said.strip()
+    plain = text.lower().replace("’", "'")
+    refuses = not plain or any(phrase in plain for phrase in REFUSALS)
+    return text, refuses and not holds(text, row["answers"])
 
 
 HEAD = "right|wrong|refused|left out: refused|words, median|words, 95 %|seconds, median".split("|")

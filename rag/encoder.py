@@ -91,7 +91,7 @@ class Encoding:
     def mark(self) -> str:
         """What sets these vectors and passages apart from those that are usual; empty for these."""
         cut = f"-{self.dimensions}d" if self.dimensions else ""
-        longest = self.passage_tokens != Encoding.__dataclass_fields__["passage_tokens"].default
+        longest = self.passage_tokens != USUAL.passage_tokens
         return cut + (f"-{self.passage_tokens}t" if longest else "")
 
 
