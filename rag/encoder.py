@@ -7,13 +7,13 @@ Where the processor can, the model's linear layers multiply whole numbers: two t
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 1024
 """A batch of so many tokens, padding included, stays within the processor's own memory."""
+
+REMEMBERED = 128
+"""Texts whose tokens' vectors are kept, those of the last questions: up to 50 MB. Who asks on asks of the
+same articles, and questions to offer are tried on them."""
 
 AGREEMENT = 0.99
 """The least cosine between a fast vector and the float32 one."""
@@ -73,9 +77,6 @@ class TokenVectors:
         return self.vectors[inside]
 
 
-Encoded = TypeVar("Encoded")
-
-
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How an encoder is used: `dimensions` of a vector (0 for all), `passage_tokens` at most of a text.
@@ -108,6 +109,7 @@ class Encoder:
         self._folder = folder
         self._cache = cache
         self._encoding = encoding
+        self._remembered = lru_cache(REMEMBERED)(self._tokens_of)
 
     @classmethod
     def chosen(cls, settings: Settings) -> "Encoder":
@@ -183,45 +185,32 @@ class Encoder:
         self, texts: Sequence[str], progress: Callable[[int], object] = lambda done: None
     ) -> NDArray[np.float32]:
         """Vectors of length 1, shape (texts, dimensions). `progress` is told of each batch's size."""
+        from joblib import cpu_count  # of this container, on a machine that may have many more
+
         if not texts:
             return np.empty((0, 0), dtype=np.float32)
-        return np.stack(self._in_batches(texts, lambda batch: list(self._encode(batch)), progress))
+        lengths = [min(count, self.max_tokens) for count in self.count_tokens(texts)]
+        batches = _batches(lengths, min(BATCH_TOKENS, -(-sum(lengths) // cpu_count())))
+        done: dict[int, NDArray[np.float32]] = {}
+        with _pool() as pool:
+            encoded = pool.map(lambda batch: self._encode([texts[i] for i in batch]), batches)
+            for batch, found in zip(batches, encoded, strict=True):
+                done.update(zip(batch, found, strict=True))
+                progress(len(batch))
+        return np.stack([done[place] for place in range(len(texts))])
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """A vector for each token of each text, as the tokens around it make it.
 
-        What is longer than `max_tokens` is cut.
+        What is longer than `max_tokens` is cut. Each text is read by itself: in a batch, whole numbers
+        are rounded otherwise, and what is remembered of a text must be what reading it again would give.
         """
-        return self._in_batches(texts, self._encode_tokens, lambda done: None)
+        with _pool() as pool:
+            return list(pool.map(self._remembered, texts))
 
-    def _in_batches(
-        self,
-        texts: Sequence[str],
-        work: Callable[[list[str]], Sequence[Encoded]],
-        progress: Callable[[int], object],
-    ) -> list[Encoded]:
-        """What `work` makes of the texts, in their order."""
-        import torch
-        from joblib import cpu_count  # of this container, on a machine that may have many more
-
-        cores = cpu_count()
-        lengths = [min(count, self.max_tokens) for count in self.count_tokens(texts)]
-        batches = _batches(lengths, min(BATCH_TOKENS, -(-sum(lengths) // cores)))
-        done: dict[int, Encoded] = {}
-        # A batch to a core, rather than all cores to a batch: these would wait for each other at
-        # every layer, and for long when another program wants a core too.
-        pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for batch, encoded in zip(
-                batches,
-                pool.map(lambda batch: work([texts[i] for i in batch]), batches),
-                strict=True,
-            ):
-                done.update(zip(batch, encoded, strict=True))
-                progress(len(batch))
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return [done[place] for place in range(len(texts))]
+    def forget(self) -> None:
+        """Keep nothing of the texts that were read."""
+        self._remembered.cache_clear()
 
     def encode_question(self, question: str) -> NDArray[np.float32]:
         """The question's vector of length 1, shape (dimensions,)."""
@@ -231,8 +220,25 @@ class Encoder:
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         return _of_length_one(self._model.passage_vectors(texts))
 
-    def _encode_tokens(self, texts: list[str]) -> list[TokenVectors]:
-        return [TokenVectors.of(*of_text) for of_text in self._model.token_vectors(texts)]
+    def _tokens_of(self, text: str) -> TokenVectors:
+        (of_text,) = self._model.token_vectors([text])
+        return TokenVectors.of(*of_text)
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """A text or a batch to a core, rather than all cores to one.
+
+    These would wait for each other at every layer, and for long when another program wants a core too.
+    """
+    import torch
+    from joblib import cpu_count
+
+    pool = ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _opened(folder: Path, wanted: Encoding) -> "Bert | AnyEncoder":

@@ -136,6 +136,38 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: Encoder) -> No
     assert np.min(cosines(together, alone)) >= 0.999
 
 
+def test_what_is_remembered_of_a_text_is_what_reading_it_again_gives(encoder: Encoder) -> None:
+    def read(reader: Encoder, texts: list[str]) -> dict[str, list[list[float]]]:
+        read = reader.encode_tokens(texts)
+        return {text: tokens.vectors.tolist() for text, tokens in zip(texts, read, strict=True)}
+
+    other = Encoder(encoder.name, encoder._folder)
+    alone = [read(encoder, [text]) for text in TEXTS]
+    again = read(encoder, TEXTS[::-1])
+    beside = read(other, TEXTS)
+    for text, first in zip(TEXTS, alone, strict=True):
+        assert first[text] == again[text] == beside[text]
+
+
+def test_no_more_is_remembered_than_there_is_room_for(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.encoder.REMEMBERED", 3)
+    forgetful = Encoder(encoder.name, encoder._folder)
+    read: list[str] = []
+    inner = forgetful._model.token_vectors
+
+    def noted(texts: list[str]) -> object:
+        read.extend(texts)
+        return inner(texts)
+
+    monkeypatch.setattr(forgetful._model, "token_vectors", noted)
+    texts = [f"The lamp was lit {n} times." for n in range(4)]
+    for text in (texts[0], texts[0], *texts[1:], texts[3], texts[0]):
+        forgetful.encode_tokens([text])
+    assert read == [*texts, texts[0]]
+
+
 def test_what_means_the_same_lies_nearer(encoder: Encoder) -> None:
     ship, vessel, recipe = encoder.encode_passages([SHIP, VESSEL, RECIPE])
     assert ship @ vessel > ship @ recipe + 0.2

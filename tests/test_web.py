@@ -379,6 +379,19 @@ def test_of_too_much_the_rest_is_named(
     assert [skipped.path for skipped in uploads.skipped] == ["2.txt"]
 
 
+@pytest.mark.parametrize("ended", ["removed", "gone"])
+def test_the_encoder_remembers_nothing_of_files_that_are_no_more(
+    uploads: Uploads, encoder: Encoder, tmp_path: Path, ended: str
+) -> None:
+    text = "The password of the lock keeper is quuxwocket."
+    uploads.add([str(written(tmp_path, "lock.txt", text))])
+    encoder.encode_tokens([text])
+    assert encoder._remembered.cache_info().currsize
+    end = {"removed": lambda: uploads.remove("lock.txt"), "gone": uploads.close}[ended]
+    end()
+    assert not encoder._remembered.cache_info().currsize
+
+
 def test_nothing_is_left_of_a_reader_who_has_gone(uploads: Uploads, tmp_path: Path) -> None:
     uploads.add([str(written(tmp_path, "note.txt", "The first."))])
     folder = Path(uploads._folder.name)

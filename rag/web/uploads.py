@@ -61,11 +61,13 @@ class Uploads:
             if name in self.names:
                 (self._files / name).unlink()
                 self._bring_in_line([])
+                self._encoder.forget()
 
     def close(self) -> None:
         """Forget the files; what is being added now is forgotten as soon as it is there."""
         with self._lock:
             self._closed, self.index = True, None
+            self._encoder.forget()
             self._folder.cleanup()
 
     def _taken(self, file: Path) -> Path | None:
