@@ -6,7 +6,7 @@ weights were fitted to one question set; docs/measurements.md says what each par
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -85,11 +85,12 @@ class Wanted(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A sentence of a hit, with what the sentences beside it say."""
+    """A sentence of a hit, its terms, and with them those of its title and the sentences beside it."""
 
     sentence: Excerpt
     start: int
-    around: str
+    terms: list[str]
+    around: set[str]
     leans_on: Excerpt | None
 
 
@@ -219,8 +220,8 @@ class _Weights:
         weight = (
             _NEAREST_TOKENS * float((self._tokens @ vectors.T).max(axis=1).mean())
             + _WHOLE * float(self._whole @ _mean(vectors))
-            + _WORDS_AROUND * _share(self._rarity, terms(place.around))
-            + _PAIRS * len(self._pairs & set(pairwise(terms(text)))) / max(1, len(self._pairs))
+            + _WORDS_AROUND * _share(self._rarity, place.around)
+            + _PAIRS * len(self._pairs & set(pairwise(place.terms))) / max(1, len(self._pairs))
             + _KIND * self._fitting(text)
             + _NOTHING
         )
@@ -266,15 +267,18 @@ def _months(text: str) -> set[str]:
 def _places(passage: Excerpt) -> Iterator[_Place]:
     spans = list(sentences(passage.text))
     texts = ["", *(passage.text[start:end] for start, end in spans), ""]
+    title, said = terms(passage.title), [terms(text) for text in texts]
     for number, (start, _) in enumerate(spans, start=1):
         text = texts[number]
         also = tuple(
             _part(twin, at, text) for twin in passage.also if (at := twin.text.find(text)) >= 0
         )
-        around = "\n".join([passage.title, *texts[number - 1 : number + 2]])
+        around = set().union(title, *said[number - 1 : number + 2])
         leans = number > 1 and not LEANING.isdisjoint(words(text)[:2])
         before = _part(passage, spans[number - 2][0], texts[number - 1]) if leans else None
-        yield _Place(replace(_part(passage, start, text), also=also), start, around, before)
+        yield _Place(
+            replace(_part(passage, start, text), also=also), start, said[number], around, before
+        )
 
 
 def _part(passage: Excerpt, start: int, text: str) -> Excerpt:
@@ -282,7 +286,7 @@ def _part(passage: Excerpt, start: int, text: str) -> Excerpt:
     return replace(passage, start=start, end=start + len(text), text=text)
 
 
-def _share(rarity: Mapping[str, float], held: Iterable[str]) -> float:
+def _share(rarity: Mapping[str, float], held: Set[str]) -> float:
     """The share of the question's words, weighted by their rarity, that stand among `held`."""
     total = sum(rarity.values())
-    return sum(rarity[term] for term in rarity.keys() & set(held)) / total if total else 0.0
+    return sum(rarity[term] for term in rarity.keys() & held) / total if total else 0.0
