@@ -1,9 +1,9 @@
 """Many asking at once: `python benchmarks/load.py SET [--questions N] [--users U …] [--minutes M]`.
 
 Users ask a set's questions through the page's own desk, each the next one as soon as the last is
-answered. Prints, for each number of users in turn, twice over, answers a minute and the seconds that
-they took, and how many differ from those got alone. Then, for M minutes, 20 users who think for a second
-between questions, a fifth of whose questions are left in the middle.
+answered. Prints, for each number of users in turn, twice over, answers a minute, the seconds that they
+took, how many cores that kept busy, and how many differ from those got alone. Then, for M minutes, 20
+users who think for a second between questions, a fifth of whose questions are left in the middle.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import psutil
@@ -108,13 +108,15 @@ async def main(data: Path, most: int, users: list[int], minutes: float) -> None:
     lines = []
     for _ in range(2):
         for number in users:
-            began = perf_counter()
+            began, worked = perf_counter(), process_time()
             found = await all_asked(desk, questions, number)
-            rate = 60 * len(found.told) / (perf_counter() - began)
+            took = perf_counter() - began
+            rate, busy = 60 * len(found.told) / took, (process_time() - worked) / took
             worst = np.percentile(found.seconds, 95)
             counts = [f"{number}", f"{rate:.0f}", f"{median(found.seconds):.2f}", f"{worst:.2f}"]
-            lines.append([*counts, f"{found.different(alone)}"])
-    print(table(["users", "answers a minute", "median s", "95 % s", "unlike alone"], lines))
+            lines.append([*counts, f"{busy:.2f}", f"{found.different(alone)}"])
+    heads = ["users", "answers a minute", "median s", "95 % s", "cores busy", "unlike alone"]
+    print(table(heads, lines))
     if minutes:
         found, memory = await crowd(desk, questions, minutes)
         settled = memory[min(4, len(memory) - 1) :]
