@@ -6,14 +6,15 @@ It can be slow, break off in the middle, announce another content, want a token 
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from http_server import served
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 LARGE = 1_000_000
@@ -49,14 +50,8 @@ def serving(repositories: dict[str, dict[str, Path]]) -> Iterator[ModelHub]:
     class Handler(_Handler):
         model_hub = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(Handler) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
 
 
 def is_large(file: Path) -> bool:

@@ -1,12 +1,13 @@
 """A server that speaks OpenAI's API badly, in the way that its requests' path begins with."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from http_server import served
 
 MODELS: dict[str, Any] = {
     "object": "list",
@@ -94,9 +95,5 @@ class Unruly(BaseHTTPRequestHandler):
 def unruly() -> Iterator[tuple[str, list[tuple[str, dict[str, str], Any]]]]:
     """The address, to which a manner and /v1 are added, and what was asked for."""
     seen: list[tuple[str, dict[str, str], Any]] = []
-    handler = type("Handler", (Unruly,), {"requests": seen})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", seen
-    server.shutdown()
+    with served(type("Handler", (Unruly,), {"requests": seen})) as url:
+        yield url, seen

@@ -1,11 +1,12 @@
 """What stands around the page: a proxy with a path and X-Forwarded headers, and other people's sites."""
 
 import http.client
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from http_server import served
 
 OWN_OF_A_HOP = {"connection", "keep-alive", "transfer-encoding", "host"}
 """Headers that say how two neighbours talk, and are not handed on."""
@@ -53,23 +54,11 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
 def proxied(url: str, prefix: str) -> Iterator[str]:
     """Another address of what `url` serves, at another port and below `prefix`."""
     passing = type("Passing", (_Passing,), {"target": urlsplit(url).netloc, "prefix": prefix})
-    with _running(passing) as port:
-        yield f"http://127.0.0.1:{port}{prefix}/"
+    with served(passing) as elsewhere:
+        yield f"{elsewhere}{prefix}/"
 
 
 class _Site(BaseHTTPRequestHandler):
@@ -89,5 +78,5 @@ class _Site(BaseHTTPRequestHandler):
 def site(body: str) -> Iterator[str]:
     """A site of somebody else's with this in it; a browser takes its host for another than the page's."""
     html = f"<!doctype html><html lang=en><title>A site</title><body>{body}</body></html>"
-    with _running(type("Site", (_Site,), {"html": html.encode()})) as port:
-        yield f"http://localhost:{port}/"
+    with served(type("Site", (_Site,), {"html": html.encode()})) as url:
+        yield url.replace("127.0.0.1", "localhost")

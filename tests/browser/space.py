@@ -8,15 +8,15 @@ that are run by themselves: the environment takes minutes to build. Pictures com
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from actions import answer, ask
+from http_server import served
 from loopback_hub import OWNER, loopback_hub
 from playwright.sync_api import FrameLocator, Page, expect
 from proxy import proxied, site
@@ -166,13 +166,8 @@ class _Device(BaseHTTPRequestHandler):
 @contextmanager
 def device() -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
-    handler = type("Device", (_Device,), {"asked": asked})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    server.shutdown()
-    server.server_close()
+    with served(type("Device", (_Device,), {"asked": asked})) as url:
+        yield url, asked
 
 
 def test_it_starts_and_answers_on_zero_gpu_and_never_asks_for_a_gpu(page: Page, home: Path) -> None:
