@@ -78,7 +78,7 @@ def evidence(chatbot: Chatbot, generator: LlamaGenerator, asked: str) -> Prompt:
 
 
 def decoders(generator: LlamaGenerator, file: str) -> dict[str, Draft]:
-    plain = generator._llama
+    plain = generator._vocabulary
     guessing = Llama(
         file, n_ctx=CONTEXT, n_threads=generator._threads, n_threads_batch=generator._threads,
         draft_model=LlamaPromptLookupDecoding(num_pred_tokens=GUESSED), verbose=False,

@@ -20,10 +20,10 @@ from llama_cpp import Llama, llama_cpp
 from rag.bert import Network
 from rag.chatbot import Chatbot
 from rag.datatypes import Answer, Mode
-from rag.generator import SLICE
 from rag.index import PassageIndex
 from rag.nearest import Nearest
 from rag.settings import load
+from rag.slot import SLICE
 
 Span = tuple[float, float]
 
@@ -107,7 +107,7 @@ def shares(asked: Sequence[tuple[Answer, dict[str, float]]]) -> list[list[str]]:
 
 def rates(chatbot: Chatbot, answers: Sequence[Answer]) -> list[list[str]]:
     generator: Any = chatbot._generator
-    llama: Llama = generator._llama
+    llama: Llama = generator._vocabulary
     shared = len(generator._shared)
     sizes = [(a.timings.prompt_tokens - shared, a.timings.answer_tokens) for a in answers]
     ours = [sum(a.timings.stages[stage] for a in answers) for stage in ("read_prompt", "write")]

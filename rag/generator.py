@@ -5,17 +5,16 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from queue import LifoQueue
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rag.datatypes import Message, Prompt, ShortAnswer
 from rag.errors import ModelError
@@ -33,6 +32,7 @@ from rag.prompt import (
     opening,
     thinking,
 )
+from rag.slot import Slot
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -50,8 +50,9 @@ Reading = abc.Generator[ShortAnswer | None]
 CONTEXT = 2048
 """Tokens that a prompt to the embedded model and its answer share."""
 
-SLICE = 64
-"""Tokens of a prompt that are read at once: before the next ones, whoever asked may have gone."""
+SLOTS = 2
+"""Texts that the embedded model reads side by side, on weights that are in memory once. Another's may be
+copied for each slot (llama.cpp packs some kinds anew): it has one."""
 
 
 class Generator(Protocol):
@@ -78,7 +79,7 @@ class Generator(Protocol):
 
 
 class LlamaGenerator:
-    """A GGUF model run by llama.cpp. One stream at a time: a second waits for the first.
+    """A GGUF model run by llama.cpp, in as many slots as are needed at once; who finds none waits.
 
     The embedded one is run with its `adapter`, unless that is None.
     """
@@ -103,7 +104,11 @@ class LlamaGenerator:
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else
         # that wants one (a browser, say) slows it by far more than a core less does.
         self._threads = threads or max(1, min(cpu_count() - 1, 8))
-        self._lock = Lock()
+        self._slots = SLOTS if name == SMOLLM2.name else 1
+        self._opening = Lock()
+        self._free: LifoQueue[Slot | None] = LifoQueue()  # None is one that was never needed
+        for _ in range(self._slots):
+            self._free.put(None)
 
     @cached_property
     def ability(self) -> Ability:
@@ -118,7 +123,8 @@ class LlamaGenerator:
 
     @property
     def memory(self) -> int:
-        return 0 if "_llama" in self.__dict__ else self._about.memory(self.context)
+        loaded = "_vocabulary" in self.__dict__
+        return 0 if loaded else self._about.memory(self.context, self._slots)
 
     @cached_property
     def _about(self) -> GgufFile:
@@ -127,58 +133,30 @@ class LlamaGenerator:
 
     def load(self) -> None:
         """Load the model now rather than at the first question. Raises ModelError."""
-        with self._lock:
-            _ = self._llama
+        _ = self._vocabulary
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """How many tokens the messages are in the model's own template."""
-        with self._lock:
-            return len(self._tokens(messages))
+        return len(self._tokens(messages))
 
     def short_answer(self, prompt: Prompt) -> Reading:
         """What it makes of the prompt's sources; nothing when it was not taught to."""
         if self.ability is not TAUGHT or not prompt.sources:
             return
-        with self._lock:
+        tokens = self._tokens(prompt.messages)
+        with self._slot() as slot:
             began = perf_counter()
-            for _ in self._read(self._tokens(prompt.messages)):
+            for _ in slot.read(tokens, self._shared):
                 yield None
-            first = self._log_probabilities()
+            first = slot.log_probabilities()
             read = perf_counter()
             none = float(np.exp(first[self._declining]))
             first[self._declining] = -np.inf  # whether that is said is not the model's to decide
-            short = yield from self._greedily(first - np.log(max(1 - none, 1e-9)), none)
-            yield replace(short, read_s=read - began, write_s=perf_counter() - read)
-
-    def _greedily(
-        self, probabilities: NDArray[np.float64], none: float
-    ) -> abc.Generator[None, None, ShortAnswer]:
-        """The likeliest answer, of whose first token the log probabilities are given."""
-        llama, likely = self._llama, 0.0
-        written: list[int] = []
-        while len(written) < self.ability.answer_tokens:
-            token = int(probabilities.argmax())
-            likely += float(probabilities[token])
-            if token == llama.token_eos():
-                break
-            written.append(token)
-            llama.eval([token])
-            yield
-            probabilities = self._log_probabilities()
-        text: str = llama.detokenize(written).decode(errors="replace")
-        certainty = float(np.exp(min(0.0, likely)))
-        return ShortAnswer(text.strip(), len(written), certainty, none)
-
-    def _log_probabilities(self) -> NDArray[np.float64]:
-        """Of each token of the vocabulary, to come next."""
-        import llama_cpp
-
-        llama = self._llama
-        logits = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
-        values = np.ctypeslib.as_array(logits, shape=(llama.n_vocab(),)).astype(np.float64)
-        values -= values.max()
-        scaled: NDArray[np.float64] = values - np.log(np.exp(values).sum())
-        return scaled
+            likely = slot.likeliest(first - np.log(max(1 - none, 1e-9)), self.ability.answer_tokens)
+            written, certainty = yield from likely
+            wrote = perf_counter()
+        text = self._vocabulary.detokenize(written).decode(errors="replace").strip()
+        yield ShortAnswer(text, len(written), certainty, none, read - began, wrote - read)
 
     def stream(self, messages: Sequence[Message]) -> Pieces:
         """The model's answer, piece by piece; closing the iterator stops it within a token.
@@ -186,14 +164,14 @@ class LlamaGenerator:
         While it reads, pieces are empty, one for each SLICE. The caller has seen to it that the messages
         fit (rag.prompt.compose).
         """
-        with self._lock:
-            tokens = self._tokens(messages)
-            for _ in self._read(tokens[:-1]):  # the last is left for what goes on from there
+        tokens = self._tokens(messages)
+        begun = THINK if self._rendered(messages).prompt.rstrip().endswith(THINK) else ""
+        with self._slot() as slot:
+            for _ in slot.read(tokens[:-1], self._shared):  # the last: what goes on begins with it
                 yield ""
-            begun = THINK if self._rendered(messages).prompt.rstrip().endswith(THINK) else ""
-            yield from self._drafted(tokens, begun)
+            yield from self._drafted(slot, tokens, begun)
 
-    def _drafted(self, tokens: list[int], begun: str) -> Pieces:
+    def _drafted(self, slot: Slot, tokens: list[int], begun: str) -> Pieces:
         """What it thinks, if it does, and then a draft; too long a thought is ended for it.
 
         `begun` is what the template has had it say already.
@@ -204,7 +182,7 @@ class LlamaGenerator:
         written, thought = begun, 0
         if begun:
             yield begun
-        with closing(self._completion(tokens, most_thought + most_said)) as pieces:
+        with closing(slot.go_on(tokens, most_thought + most_said)) as pieces:
             for number, piece in enumerate(pieces, start=1):
                 written += piece
                 yield piece
@@ -218,43 +196,23 @@ class LlamaGenerator:
                 return
         yield THOUGHT
         after = [*self._marks("" if begun else THINK), *self._plain(written), *self._marks(THOUGHT)]
-        yield from self._completion([*tokens, *after], most_said)
+        yield from slot.go_on([*tokens, *after], most_said)
 
-    def _completion(self, tokens: list[int], most: int) -> Pieces:
-        """What comes after the tokens, piece by piece, up to `most` tokens."""
-        pieces = self._llama.create_completion(
-            tokens, max_tokens=most, temperature=0.0, repeat_penalty=1.0, stream=True
-        )
-        with closing(pieces):
-            for piece in pieces:
-                yield piece["choices"][0]["text"]
-
-    def _read(self, tokens: list[int]) -> Iterator[None]:
-        """Read a prompt, SLICE by SLICE."""
-        self._go_back(tokens)
-        for start in range(self._llama.n_tokens, len(tokens), SLICE):
-            self._llama.eval(tokens[start : start + SLICE])
-            yield
-
-    def _go_back(self, tokens: Sequence[int]) -> None:
-        """Keep of what was read before what every question to an answer begins with, and no more.
-
-        What else is the same as in the last prompt would be read in other batches now, which rounds
-        otherwise: the same question could get another answer.
-        """
-        shared, llama = self._shared, self._llama
-        if tokens[: len(shared)] != shared:
-            llama.reset()
-            return
-        if llama.input_ids[: min(llama.n_tokens, len(shared))].tolist() != shared:
-            llama.reset()
-            llama.eval(shared)
-        llama.n_tokens = len(shared)
+    @contextmanager
+    def _slot(self) -> Iterator[Slot]:
+        """One that nobody uses, with its share of the threads."""
+        slot = self._free.get()
+        try:
+            slot = slot or self._opened()
+            slot.use(max(1, self._threads // (self._slots - self._free.qsize())))
+            yield slot
+        finally:
+            self._free.put(slot)
 
     @cached_property
     def _declining(self) -> int:
         """The token with which it begins to say that the facts hold no answer."""
-        return int(self._llama.tokenize(DECLINED.encode(), add_bos=False)[0])
+        return int(self._vocabulary.tokenize(DECLINED.encode(), add_bos=False)[0])
 
     @cached_property
     def _shared(self) -> list[int]:
@@ -269,20 +227,22 @@ class LlamaGenerator:
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         rendered = self._rendered(messages)
-        tokens: list[int] = self._llama.tokenize(
+        tokens: list[int] = self._vocabulary.tokenize(
             rendered.prompt.encode(), add_bos=not rendered.added_special, special=True
         )
         return tokens
 
     def _marks(self, text: str) -> list[int]:
         """Tokens of a text of ours, marks of the model's format among it."""
-        tokens: list[int] = self._llama.tokenize(text.encode(), add_bos=False, special=True)
+        tokens: list[int] = self._vocabulary.tokenize(text.encode(), add_bos=False, special=True)
         return tokens
 
     def _plain(self, written: str) -> list[int]:
         """Tokens of a thought that it wrote: as text, whatever stands in it."""
         thought = written.lstrip().removeprefix(THINK)
-        tokens: list[int] = self._llama.tokenize(thought.encode(), add_bos=False, special=False)
+        tokens: list[int] = self._vocabulary.tokenize(
+            thought.encode(), add_bos=False, special=False
+        )
         return tokens
 
     def _rendered(self, messages: Sequence[Message]) -> "ChatFormatterResponse":
@@ -294,7 +254,16 @@ class LlamaGenerator:
         return Message(role=message["role"], content=plain)
 
     @cached_property
-    def _llama(self) -> "Llama":
+    def _vocabulary(self) -> "Llama":
+        """Any slot's model. Its vocabulary may be asked while it reads, so nobody waits for that."""
+        with self._slot() as slot:
+            return slot.llama
+
+    def _opened(self) -> Slot:
+        with self._opening:
+            return Slot(self._loaded())
+
+    def _loaded(self) -> "Llama":
         from llama_cpp import Llama, llama_supports_gpu_offload
 
         file = fast_copy(self.name, self._file, self._cache, self._adapter)
@@ -323,14 +292,14 @@ class LlamaGenerator:
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
         text = {
-            token: self._llama.detokenize([token], special=True).decode(errors="replace")
-            for token in (self._llama.token_bos(), self._llama.token_eos())
+            token: self._vocabulary.detokenize([token], special=True).decode(errors="replace")
+            for token in (self._vocabulary.token_bos(), self._vocabulary.token_eos())
             if token >= 0
         }
         return Jinja2ChatFormatter(
             self._about.template,
-            bos_token=text.get(self._llama.token_bos(), ""),
-            eos_token=text.get(self._llama.token_eos(), ""),
+            bos_token=text.get(self._vocabulary.token_bos(), ""),
+            eos_token=text.get(self._vocabulary.token_eos(), ""),
         )
 
     @cached_property
@@ -338,10 +307,10 @@ class LlamaGenerator:
         """Matches the text of every token that the vocabulary marks as control."""
         import llama_cpp
 
-        vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
+        vocabulary = llama_cpp.llama_model_get_vocab(self._vocabulary.model)
         texts = (
             llama_cpp.llama_vocab_get_text(vocabulary, token).decode(errors="replace")
-            for token in range(self._llama.n_vocab())
+            for token in range(self._vocabulary.n_vocab())
             if llama_cpp.llama_vocab_get_attr(vocabulary, token)
             & (llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED)
         )

@@ -43,9 +43,9 @@ class GgufFile:
     token_bytes: int
     template: str
 
-    def memory(self, context: int) -> int:
-        """Bytes that it takes at work with so many tokens of context."""
-        return self.bytes + context * self.token_bytes + AT_WORK
+    def memory(self, context: int, slots: int = 1) -> int:
+        """Bytes that it takes at work with so many tokens of context in each slot."""
+        return self.bytes + slots * context * self.token_bytes + AT_WORK
 
     def context(self, most_bytes: int) -> int:
         """Tokens of context: as many as it was trained for and fit into the memory, in reason."""

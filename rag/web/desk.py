@@ -32,8 +32,8 @@ EXAMPLES = 4
 """Questions offered while the conversation is empty."""
 
 TOGETHER = 2
-"""Questions answered side by side: one is searched for while the generator, which has a core to spare for
-that, reads what was found for the other. Each answer is the one that it would be alone."""
+"""Questions answered side by side: the embedded generator has a slot for each, and each answer is the one
+that it would be alone."""
 
 WAITING = 32
 """Questions that may wait for their turn, from all readers together."""
