@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -105,6 +106,25 @@ def test_waiting_in_line_is_told_apart(desk: Desk, chatbot: Chatbot) -> None:
         portal.call(ask)
     assert told[0].place == 2
     assert 0.3 <= told[0].waited_s <= told[0].seconds - told[0].timings.total_s + 2 * PERIOD_S
+
+
+def test_whoever_is_next_is_called_as_soon_as_one_leaves(
+    desk: Desk, chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.web.desk.PERIOD_S", 60)
+    before = [desk.line.enter("another") for _ in range(TOGETHER)]
+
+    async def ask() -> float:
+        asked = desk.answering(chatbot, QUESTION, [], EVERYTHING, "", Face.PAGE)
+        assert (await anext(asked)).place == 1
+        asyncio.get_running_loop().call_later(0.1, desk.line.leave, before[0])
+        began = monotonic()
+        *_, last = [now async for now in asked]
+        assert last.over
+        return monotonic() - began
+
+    with start_blocking_portal() as portal:
+        assert portal.call(ask) < 30
 
 
 def test_whoever_gives_up_in_line_has_waited_all_the_time(desk: Desk, chatbot: Chatbot) -> None:

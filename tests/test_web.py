@@ -174,7 +174,7 @@ def test_no_session_is_answered_much_more_often_while_another_waits(
 ) -> None:
     """`coming`: a session that asks, or None: one of those being answered leaves."""
     line, here, begun = Line(), list[Ticket](), list[Ticket]()
-    came: dict[Ticket, tuple[int, int]] = {}
+    came, waited = dict[Ticket, tuple[int, int]](), set[Ticket]()
     for session in coming:
         if session is not None and len(line) < WAITING:
             own = sum(ticket.session == session for ticket in here if line.place(ticket))
@@ -187,6 +187,10 @@ def test_no_session_is_answered_much_more_often_while_another_waits(
         answered = [ticket for ticket in here if line.place(ticket) == 0]
         assert len(answered) == min(TOGETHER, len(here))
         assert set(begun) & set(here) <= set(answered), "one was put back into the line"
+        waiting = [ticket for ticket in here if ticket not in answered]
+        assert not any(ticket.called.is_set() for ticket in waiting)
+        assert all(ticket.called.is_set() for ticket in answered if ticket in waited)
+        waited.update(waiting)
         begun += [ticket for ticket in answered if ticket not in begun]
     for place, ticket in enumerate(begun):
         since, own = came[ticket]

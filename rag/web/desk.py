@@ -9,7 +9,7 @@ from bisect import insort
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from time import monotonic
 from typing import Any
@@ -184,14 +184,13 @@ class Desk:
         try:
             while place := self.line.place(ticket):
                 yield Progress(place)
-                await asyncio.sleep(PERIOD_S)
+                await _until(ticket.called)
             own = self.uploads_of(session)
             asking = Asking(chatbot, question, history, among, own.index if own else None)
             until = monotonic() + LONGEST_S
             try:
                 while not asking.ended.is_set() and monotonic() < until:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(asking.ended.wait(), PERIOD_S)
+                    await _until(asking.ended)
                     yield Progress(answer=asking.newest)
             finally:
                 asking.stop()
@@ -330,6 +329,8 @@ class Line:
 
     def leave(self, ticket: "Ticket") -> None:
         self._waiting.remove(ticket)
+        for other in self._waiting[:TOGETHER]:
+            other.called.set()
 
     def __len__(self) -> int:
         """How many are being answered, or wait to be."""
@@ -338,10 +339,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
-    """A place in line."""
+    """A place in line; `called` when none comes before it any more."""
 
     session: str
     turn: int
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def _until(happened: asyncio.Event) -> None:
+    """Wait for it, PERIOD_S at most."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(happened.wait(), PERIOD_S)
 
 
 class Shelf:
