@@ -1,5 +1,8 @@
 """Models that don't fit into memory are refused before they are loaded, with the size that would do."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,30 @@ def test_every_model_of_the_list_says_what_it_takes() -> None:
         assert model.memory > model.download, model.name
         assert model.licence, model.name
         assert model.languages, model.name
+
+
+THREADS = """
+import ctypes, sys, threading
+from rag import memory
+if sys.argv[1:]: memory.share_heaps()
+met = threading.Barrier(8)
+def work():
+    kept = [bytes(2000) for _ in range(1000)]
+    met.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other heaps")
+def test_many_threads_share_few_heaps() -> None:
+    def heaps(*words: str) -> int:
+        told = subprocess.run(
+            [sys.executable, "-c", THREADS, *words], stderr=subprocess.PIPE, text=True, check=True
+        )
+        return told.stderr.count("Arena")
+
+    assert heaps() > memory.HEAPS, "or there is nothing to share"
+    assert heaps("shared") <= memory.HEAPS

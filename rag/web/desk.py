@@ -14,6 +14,7 @@ from itertools import accumulate
 from time import monotonic
 from typing import Any
 
+from rag import memory
 from rag.chatbot import ALSO, Chatbot
 from rag.datatypes import Among, Answer, Article, Message
 from rag.encoder import Encoder
@@ -108,6 +109,7 @@ class Desk:
 
     def load(self) -> None:
         """Begin to load the models; returns at once."""
+        memory.share_heaps()
         threading.Thread(target=self._load, name="models", daemon=True).start()
 
     @property
