@@ -126,7 +126,7 @@ def test_readers_do_not_see_each_others_conversations(
     stranger = browser.new_page()
     open_page(stranger, real.url)
     expect(stranger.get_by_test_id("user")).to_have_count(0)
-    expect(open_sidebar(stranger)).to_contain_text("kept here, in this browser alone")
+    expect(open_sidebar(stranger)).to_contain_text("kept here, in this browser.")
     stranger.close()
 
 
