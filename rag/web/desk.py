@@ -7,8 +7,8 @@ import threading
 import traceback
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, closing, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from time import monotonic
@@ -157,13 +157,28 @@ class Desk:
 
         Closing this gives up its place, and stops the generator.
         """
+        with self._watching(face, question) as watch, self.line.standing(session) as ticket:
+            while place := self.line.place(ticket):
+                yield watch.see(Progress(place))
+                await _until(ticket.called)
+            own = self.uploads_of(session)
+            asking = Asking(chatbot, question, history, among, own.index if own else None)
+            until = monotonic() + LONGEST_S
+            try:
+                while not asking.ended.is_set() and monotonic() < until:
+                    await _until(asking.ended)
+                    yield watch.see(Progress(answer=asking.newest))
+            finally:
+                asking.stop()
+            problem = asking.problem if asking.ended.is_set() else TOO_LONG
+            yield watch.see(Progress(0, asking.newest, problem, asking.broken, over=True))
+
+    @contextmanager
+    def _watching(self, face: Face, question: str) -> Iterator[Watch]:
+        """What is seen of a question meanwhile is told to all listeners in the end."""
         watch = Watch(face, question)
         try:
-            asked = self._answering(chatbot, question, history, among, session)
-            async with aclosing(asked) as progress:
-                async for now in progress:
-                    watch.see(now)
-                    yield now
+            yield watch
         except Busy:
             watch.ending = Ending.BUSY
             raise
@@ -173,33 +188,6 @@ class Desk:
         finally:
             for tell in self.listeners:
                 tell(watch.noted())
-
-    async def _answering(
-        self,
-        chatbot: Chatbot,
-        question: str,
-        history: Sequence[Message],
-        among: Among,
-        session: str,
-    ) -> AsyncGenerator[Progress]:
-        ticket = self.line.enter(session)
-        try:
-            while place := self.line.place(ticket):
-                yield Progress(place)
-                await _until(ticket.called)
-            own = self.uploads_of(session)
-            asking = Asking(chatbot, question, history, among, own.index if own else None)
-            until = monotonic() + LONGEST_S
-            try:
-                while not asking.ended.is_set() and monotonic() < until:
-                    await _until(asking.ended)
-                    yield Progress(answer=asking.newest)
-            finally:
-                asking.stop()
-            problem = asking.problem if asking.ended.is_set() else TOO_LONG
-            yield Progress(0, asking.newest, problem, asking.broken, over=True)
-        finally:
-            self.line.leave(ticket)
 
     def count(self, session: str) -> None:
         """Note that something has been asked in this session."""
@@ -315,6 +303,15 @@ class Line:
 
     def __init__(self) -> None:
         self._waiting: list[Ticket] = []
+
+    @contextmanager
+    def standing(self, session: str) -> Iterator["Ticket"]:
+        """A place, left in the end. Raises Busy."""
+        ticket = self.enter(session)
+        try:
+            yield ticket
+        finally:
+            self.leave(ticket)
 
     def enter(self, session: str) -> "Ticket":
         """A place behind those whose turn is sooner. Raises Busy."""

@@ -72,8 +72,8 @@ class Watch:
         self._waited_s = 0.0
         self._timings = Timings(retrieve_s=0.0)
 
-    def see(self, now: "Progress") -> None:
-        """How far it has come."""
+    def see(self, now: "Progress") -> "Progress":
+        """How far it has come, which is handed on."""
         if self._place is None:
             self._place = now.place
         if now.place or self._waits:
@@ -85,6 +85,7 @@ class Watch:
             self.ending = Ending.FAILED
             if now.answer and not now.problem and not now.broken:
                 self.ending = Ending(now.answer.mode.value)
+        return now
 
     def noted(self) -> Noted:
         seconds = perf_counter() - self._began
