@@ -2,6 +2,7 @@
 
 import collections.abc as abc
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +20,7 @@ from rag.datatypes import (
     Hit,
     Message,
     Mode,
+    Notice,
     Prompt,
     ShortAnswer,
     Stage,
@@ -27,9 +29,9 @@ from rag.datatypes import (
     Timings,
 )
 from rag.encoder import Encoder
-from rag.errors import IndexUnusable
+from rag.errors import GeneratorCrashed, IndexUnusable
 from rag.evidence import opposed, weigh, worth_quoting
-from rag.generator import Generator, LlamaGenerator
+from rag.generator import Generator
 from rag.index import PassageIndex
 from rag.language import quoted, sentences, terms, words
 from rag.memory import Need
@@ -40,6 +42,7 @@ from rag.retriever import HITS, Retriever
 from rag.server import ServerGenerator
 from rag.settings import Settings, load
 from rag.stopwatch import Stopwatch, Work
+from rag.supervised import SupervisedGenerator
 
 # How these were chosen stands in docs/measurements.md.
 
@@ -126,6 +129,11 @@ class Chatbot:
     def index(self) -> PassageIndex:
         return self._retriever.index
 
+    @property
+    def problem(self) -> str:
+        """Why the generator is off, so that answers are quotations; empty while it works."""
+        return self._generator.problem
+
     def renew(self) -> None:
         """Go over to the index's last commit, if there is a newer one that can be used.
 
@@ -155,10 +163,12 @@ class Chatbot:
                 Job.CHECKER: self._checker,
             }
         )
-        self.load_encoder()
-        self._generator.load()
-        if self._checker:
-            self._checker.load()
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(self._generator.load)  # in a process of its own
+            self.load_encoder()
+            if self._checker:
+                self._checker.load()
+            loading.result()
 
     def _check_memory(
         self, models: "Mapping[Job, Encoder | Generator | Reranker | Checker | None]"
@@ -211,8 +221,9 @@ class Chatbot:
         with clock.during(Work.STANDALONE_QUESTION):
             standalone = conversation.standalone(sound(question), told, retriever.index.rarity)
         answer = self._begun(question, standalone)
-        if standalone.about and self._generator.ability.rewrites:
-            standalone = yield from self._rewritten(standalone, told, answer, clock)
+        if standalone.about and not self.problem and self._generator.ability.rewrites:
+            with suppress(GeneratorCrashed):  # it is searched for as it was understood without
+                standalone = yield from self._rewritten(standalone, told, answer, clock)
         hits = retriever.retrieve(standalone, HITS, among, clock)
         if also is not None:
             found_there = self._searching(also).retrieve(standalone, HITS, clock=clock)
@@ -232,15 +243,13 @@ class Chatbot:
         if certainty.at_most(answer.confidence) < least:
             yield _refused(answer, found)
             return
-        with clock.during(Work.COMPOSE_PROMPT):
-            composed = self._composed(standalone, evidence)
-        given = len(composed.sources)
-        answer = replace(answer, given=given, dropped=max(0, len(evidence) - given))
-        short = yield from self._short_answer(answer, composed)
-        if short is None:
-            yield from self._by_draft(answer, found, composed)
-        else:
-            yield from self._by_short_answer(answer, found, composed, short)
+        if self.problem:
+            yield _without_generator(answer, found, Notice.GENERATOR_OFF)
+            return
+        try:
+            yield from self._generated(answer, found)
+        except GeneratorCrashed:
+            yield _without_generator(answer, found, Notice.GENERATOR_CRASHED)
 
     def offers(self, answer: Answer, among: Among = EVERYTHING) -> tuple[str, ...]:
         """Up to OFFERS questions that could come after this one, and that these articles answer."""
@@ -301,6 +310,18 @@ class Chatbot:
                 yield answer
         return conversation.rewritten(question, prompt.apart(draft)[1], told)
 
+    def _generated(self, answer: Answer, found: _Found) -> Iterator[Answer]:
+        """The answer with what the generator makes of the evidence. Raises GeneratorCrashed."""
+        with found.clock.during(Work.COMPOSE_PROMPT):
+            composed = self._composed(found.question, found.evidence)
+        given = len(composed.sources)
+        answer = replace(answer, given=given, dropped=max(0, len(found.evidence) - given))
+        short = yield from self._short_answer(answer, composed)
+        if short is None:
+            yield from self._by_draft(answer, found, composed)
+        else:
+            yield from self._by_short_answer(answer, found, composed, short)
+
     def _composed(self, question: StandaloneQuestion, evidence: Sequence[Evidence]) -> Prompt:
         """The prompt with as much of the evidence as the generator handles well."""
         generator, ability = self._generator, self._generator.ability
@@ -312,7 +333,9 @@ class Chatbot:
         self, answer: Answer, composed: Prompt
     ) -> abc.Generator[Answer, None, ShortAnswer | None]:
         """What a taught generator makes of the sources; `answer` meanwhile."""
-        with closing(self._generator.short_answer(composed)) as reading:
+        if not composed.sources:
+            return None
+        with closing(self._generator.short_answer(composed.messages)) as reading:
             for short in reading:
                 if short is not None:
                     return short
@@ -404,7 +427,7 @@ def generator_of(settings: Settings, most_bytes: int) -> Generator:
         return ServerGenerator(name, settings.model, settings.api_key.get_secret_value())
     file = generator_file(name, settings.cache)
     adapter = adapter_file(name, settings.cache) if settings.adapter == "on" else None
-    return LlamaGenerator(name, file, settings.cache, settings.threads, adapter, most_bytes)
+    return SupervisedGenerator(name, file, settings.cache, settings.threads, adapter, most_bytes)
 
 
 def _marked(hit: Hit) -> Hit:
@@ -461,6 +484,16 @@ def _with(answer: Answer, mode: Mode, checked: citations.Checked) -> Answer:
 def _told(history: Sequence[Message]) -> list[Message]:
     """What was said of the subject: our own refusals are not."""
     return [turn for turn in history if not turn["content"].startswith(REFUSALS)]
+
+
+def _without_generator(answer: Answer, found: _Found, notice: Notice) -> Answer:
+    """The answer that the evidence alone gives."""
+    answer = replace(answer, notice=notice)
+    if answer.confidence < found.least:
+        return _refused(answer, found)
+    with found.clock.during(Work.CHECK):
+        quotation = citations.quote(worth_quoting(found.question, found.evidence))
+    return _done(_with(answer, Mode.QUOTED, quotation), found.clock)
 
 
 def _refused(answer: Answer, found: _Found) -> Answer:

@@ -238,6 +238,15 @@ class Mode(StrEnum):
     REFUSED = "refused"
 
 
+class Notice(StrEnum):
+    """What a reader should know of how an answer came about, besides its mode."""
+
+    GENERATOR_CRASHED = "generator_crashed"
+    """The language model stopped while it was writing; the answer is a quotation instead."""
+    GENERATOR_OFF = "generator_off"
+    """The language model is off; the answer is a quotation instead."""
+
+
 class Strictness(StrEnum):
     """How sure it must be that the articles hold an answer before one is given."""
 
@@ -313,6 +322,7 @@ class Answer:
     confidence: float = 0.0
     given: int = 0
     dropped: int = 0
+    notice: Notice | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -329,7 +339,7 @@ class Answer:
             "evidence": {"given": self.given, "dropped": self.dropped},
             "thought": self.thought,
             "timings": self.timings.as_json(),
-        }
+        } | ({"notice": self.notice.value} if self.notice else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Texts → vectors, by torch or by sentence-transformers. The model is loaded when it is first needed.
 
-Where the processor can, the model's linear layers multiply whole numbers: two to three times as fast
-(docs/measurements.md). Where that changes what comes out, everything stays in float32.
+It computes in the arithmetic that is fastest on this machine (rag.arithmetic). Where that changes what
+comes out, everything stays in float32.
 """
 
 import hashlib
@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rag import memory
+from rag import arithmetic, memory
+from rag.arithmetic import PROBES, Way
 from rag.datatypes import EncoderId
 from rag.errors import ModelError, SettingError
-from rag.models import encoder_folder, making
+from rag.models import MINILM, encoder_folder, making
 from rag.settings import Settings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Linear
-
     from rag.bert import Bert
     from rag.sentencetransformer import AnyEncoder
 
@@ -37,19 +35,6 @@ BATCH_TOKENS = 1024
 REMEMBERED = 128
 """Texts whose tokens' vectors are kept, those of the last questions: up to 50 MB. Who asks on asks of the
 same articles, and questions to offer are tried on them."""
-
-AGREEMENT = 0.99
-"""The least cosine between a fast vector and the float32 one."""
-
-PROBES = (
-    "A ship ran aground in the harbour.",
-    "How many people were taken ashore, and by whom?",
-    "Shares of the company fell by 4.2 % to 37.50 dlrs on Tuesday, after it had said that profits in"
-    " the three months to March were 12 mln dlrs, down from 19 mln a year before. Analysts had"
-    " expected 15 mln. The chairman blamed the strike at its largest plant, which began in January.",
-    "El lince ibérico ha vuelto a criar en la sierra después de cuarenta años.",
-)
-"""Texts on which the fast way is compared with float32 when a model is loaded."""
 
 HASHED = {".json", ".txt", ".model", ".py", ".safetensors", ".bin"}
 """The kinds of files in an encoder's folder that decide what its vectors are."""
@@ -81,12 +66,13 @@ class TokenVectors:
 class Encoding:
     """How an encoder is used: `dimensions` of a vector (0 for all), `passage_tokens` at most of a text.
 
-    With `dtype` int8, it computes in whole numbers where that agrees with float32.
+    `dtype` is int8, bfloat16, float32, or auto for the fastest of them on this machine; where its
+    vectors do not agree with those of float32, the encoder computes in float32.
     """
 
     dimensions: int = 0
     passage_tokens: int = 256
-    dtype: str = "int8"
+    dtype: str = "auto"
 
     @property
     def mark(self) -> str:
@@ -138,9 +124,9 @@ class Encoder:
     def _model(self) -> "Bert | AnyEncoder":
         # oneDNN keeps what it has made ready for each of 1,024 shapes, which is one batch's or none's.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
-        wanted = self._encoding
+        wanted, way = self._encoding, self.way
         try:
-            model = _opened(self._folder, wanted)
+            model = _opened(self._folder, wanted, way)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The encoder in {self._folder} cannot be loaded: {str(error).splitlines()[0]}.",
@@ -152,11 +138,13 @@ class Encoder:
                 f" {model.width}.",
                 remedy="Set it to fewer, or leave it out for all.",
             )
-        if wanted.dtype == "int8":
-            _quicken(model)
-        elif wanted.dtype == "bfloat16":
-            model.network.bfloat16()
         return model
+
+    @cached_property
+    def way(self) -> Way:
+        """In which arithmetic it computes, if its vectors stay what they are in float32."""
+        embedded = encoder_folder(MINILM.name, self._cache) if self._cache else self._folder
+        return arithmetic.measured(self._cache, embedded).fastest(self._encoding.dtype)
 
     def load(self) -> None:
         """Load the model now rather than at the first text."""
@@ -205,6 +193,7 @@ class Encoder:
         What is longer than `max_tokens` is cut. Each text is read by itself: in a batch, whole numbers
         are rounded otherwise, and what is remembered of a text must be what reading it again would give.
         """
+        self.load()
         with _pool() as pool:
             return list(pool.map(self._remembered, texts))
 
@@ -241,7 +230,20 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _opened(folder: Path, wanted: Encoding) -> "Bert | AnyEncoder":
+def _opened(folder: Path, wanted: Encoding, way: Way) -> "Bert | AnyEncoder":
+    """The model in a folder, computing in this way if its vectors stay what they are; else in float32."""
+    model = _in_float32(folder, wanted)
+    if way is Way.FLOAT32:
+        return model
+    expected = arithmetic.vectors_of(model)
+    with suppress(RuntimeError):  # layers of a kind or a size that it cannot do
+        arithmetic.apply(model.network, way)
+        if arithmetic.agree(arithmetic.vectors_of(model), expected):
+            return model
+    return _in_float32(folder, wanted)
+
+
+def _in_float32(folder: Path, wanted: Encoding) -> "Bert | AnyEncoder":
     """The model in a folder, by torch alone where that will do: it is there seconds sooner."""
     from rag.bert import Bert, shape_of
 
@@ -269,66 +271,6 @@ def _batches(lengths: Sequence[int], most: int) -> list[list[int]]:
 def _of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     scaled: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return scaled
-
-
-# -- whole numbers
-
-
-def _quicken(model: "Bert | AnyEncoder") -> None:
-    """Let the model's linear layers multiply whole numbers, if its vectors then stay what they are."""
-    import torch
-
-    expected = _probe(model)
-    if not torch.cpu.get_capabilities().get("avx2"):
-        return  # without it, whole numbers are the slower ones
-    # Classes made from Linear may do something else.
-    layers = [layer for layer in model.network.modules() if type(layer) is torch.nn.Linear]
-    for layer in layers:
-        layer.forward = _in_whole_numbers(layer)  # type: ignore[assignment]
-    if not _agree(model, expected):
-        for layer in layers:
-            del layer.forward
-
-
-def _probe(model: "Bert | AnyEncoder") -> NDArray[np.float32]:
-    return _of_length_one(model.passage_vectors(PROBES))
-
-
-def _agree(model: "Bert | AnyEncoder", expected: NDArray[np.float32]) -> bool:
-    try:
-        cosines = np.sum(_probe(model) * expected, axis=1)
-    except RuntimeError:  # layers of a kind or a size that it can't do
-        return False
-    return bool(cosines.min() >= AGREEMENT)
-
-
-def _in_whole_numbers(layer: "Linear") -> Callable[["Tensor"], "Tensor"]:
-    """The layer's own function, with whole numbers multiplied and float32 in and out.
-
-    Every row of the input is laid on -127 … 127 by itself, so that a text's vector does not depend
-    on the texts beside it. The weights get -63 … 63: with more, processors without VNNI overflow,
-    silently.
-    """
-    import torch
-
-    weights = layer.weight.detach()
-    scales = weights.abs().amax(1, keepdim=True).clamp_min(1e-12) / 63
-    whole = (weights / scales).round().to(torch.int8)
-    sums = (whole * scales).sum(1)
-    whole, scales = whole.t(), scales.flatten()
-    bias = torch.zeros_like(scales) if layer.bias is None else layer.bias.detach()
-
-    def forward(values: "Tensor") -> "Tensor":
-        rows = values.reshape(-1, values.shape[-1])
-        least, most = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)  # aminmax is slower
-        steps = (most - least).clamp_min(1e-12) / 254
-        middles = (most + least) / 2
-        laid = ((rows - middles) / steps).round_().to(torch.int8)
-        products = torch._int_mm(laid, whole) * steps
-        sum_of_all = torch.addcmul(bias, middles, sums).addcmul_(products, scales)
-        return sum_of_all.view(*values.shape[:-1], -1)
-
-    return forward
 
 
 # -- the fingerprint

@@ -8,6 +8,7 @@ RagError
 │   ├── NoIndex      there is none, or none yet
 │   └── IndexDamaged its files are not what was written
 ├── ModelError       a model is missing, broken or not the one expected
+│   └── GeneratorCrashed  the language model's process has died
 ├── QuestionError    a question (or a file of questions) cannot be answered as it stands
 ├── PageError        the chat page cannot be served
 └── SpaceError       a Space cannot be made, or brought up to date
@@ -53,6 +54,10 @@ class IndexDamaged(IndexUnusable):
 
 
 class ModelError(RagError):
+    pass
+
+
+class GeneratorCrashed(ModelError):
     pass
 
 

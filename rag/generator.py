@@ -1,4 +1,4 @@
-"""Prompt → text, streamed, by llama.cpp in this process."""
+"""Prompt → text, streamed, by llama.cpp; rag.supervised runs it in a process of its own."""
 
 import collections.abc as abc
 import logging
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rag.datatypes import Message, Prompt, ShortAnswer
+from rag import backends
+from rag.datatypes import Message, ShortAnswer
 from rag.errors import ModelError
 from rag.gguffile import GgufFile, examine, heard, unusable
 from rag.models import SMOLLM2, making, sha256_of
@@ -32,7 +33,7 @@ from rag.prompt import (
     opening,
     thinking,
 )
-from rag.slot import Slot
+from rag.slot import SLICE, Slot
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -61,6 +62,11 @@ class Generator(Protocol):
     name: str
 
     @property
+    def problem(self) -> str:
+        """Why it writes nothing until the next start, and what to do; empty while it works."""
+        ...
+
+    @property
     def ability(self) -> Ability: ...
     @property
     def context(self) -> int:
@@ -74,14 +80,26 @@ class Generator(Protocol):
 
     def load(self) -> None: ...
     def count_tokens(self, messages: Sequence[Message]) -> int: ...
-    def short_answer(self, prompt: Prompt) -> Reading: ...
+    def short_answer(self, messages: Sequence[Message]) -> Reading: ...
     def stream(self, messages: Sequence[Message]) -> Pieces: ...
 
 
-class LlamaGenerator:
-    """A GGUF model run by llama.cpp, in as many slots as are needed at once; who finds none waits.
+def ability_of(name: str, context: int, *, taught: bool) -> Ability:
+    """What the model handles well; of those that a user names, it is taken for granted."""
+    if name != SMOLLM2.name:
+        return capable(context)
+    return TAUGHT if taught else SMALL
 
-    The embedded one is run with its `adapter`, unless that is None.
+
+def slots_of(name: str) -> int:
+    """How many texts the model reads side by side."""
+    return SLOTS if name == SMOLLM2.name else 1
+
+
+class LlamaGenerator:
+    """A GGUF model run by llama.cpp in this process, in as many slots as are needed at once.
+
+    A text for which no slot is free waits. The embedded one uses its `adapter`, unless that is None.
     """
 
     def __init__(
@@ -104,7 +122,7 @@ class LlamaGenerator:
         # llama.cpp's threads wait for each other spinning: with every core taken, anything else
         # that wants one (a browser, say) slows it by far more than a core less does.
         self._threads = threads or max(1, min(cpu_count() - 1, 8))
-        self._slots = SLOTS if name == SMOLLM2.name else 1
+        self._slots = slots_of(name)
         self._opening = Lock()
         self._free: LifoQueue[Slot | None] = LifoQueue()  # None is one that was never needed
         for _ in range(self._slots):
@@ -112,10 +130,7 @@ class LlamaGenerator:
 
     @cached_property
     def ability(self) -> Ability:
-        """What it handles well; of those that a user names, it is taken for granted."""
-        if self.name != SMOLLM2.name:
-            return capable(self.context)
-        return TAUGHT if self._adapter else SMALL
+        return ability_of(self.name, self.context, taught=self._adapter is not None)
 
     @cached_property
     def context(self) -> int:
@@ -135,15 +150,27 @@ class LlamaGenerator:
         """Load the model now rather than at the first question. Raises ModelError."""
         _ = self._vocabulary
 
+    def test_arithmetic(self) -> None:
+        """Read a slice of text and one token more, which a CPU may turn out not to be able to.
+
+        Raises ArithmeticError when what comes out is not a number.
+        """
+        tokens = self._plain("The harbour of the town is older than its walls. " * SLICE)
+        with self._slot() as slot:
+            for _ in slot.read(tokens[: SLICE + 1], ()):
+                pass
+            if np.isnan(slot.log_probabilities()).any():
+                raise ArithmeticError("llama.cpp computes what is not a number")
+
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """How many tokens the messages are in the model's own template."""
         return len(self._tokens(messages))
 
-    def short_answer(self, prompt: Prompt) -> Reading:
-        """What it makes of the prompt's sources; nothing when it was not taught to."""
-        if self.ability is not TAUGHT or not prompt.sources:
+    def short_answer(self, messages: Sequence[Message]) -> Reading:
+        """What it makes of the messages' facts; nothing when it was not taught to."""
+        if self.ability is not TAUGHT:
             return
-        tokens = self._tokens(prompt.messages)
+        tokens = self._tokens(messages)
         with self._slot() as slot:
             began = perf_counter()
             for _ in slot.read(tokens, self._shared):
@@ -266,6 +293,7 @@ class LlamaGenerator:
     def _loaded(self) -> "Llama":
         from llama_cpp import Llama, llama_supports_gpu_offload
 
+        backends.load_best()  # unless the caller has chosen another one before
         file = fast_copy(self.name, self._file, self._cache, self._adapter)
         said: list[str] = []
         try:

@@ -26,6 +26,7 @@ from rag.articles import SourceFile, read_file
 from rag.contents import Reading
 from rag.datatypes import Article, Skipped
 from rag.errors import SourceError
+from rag.processes import start_python
 
 SECONDS_A_FILE = 60
 """How long a file may take to be read, or the next piece of a large one."""
@@ -135,15 +136,10 @@ class ReaderProcess:
     def _start(self) -> _Pipe:
         """A process that waits for orders. Raises SourceError when there is none to be had."""
         ours, its = Pipe()
-        given = json.dumps([its.fileno(), self._seconds, self._memory])
-        with its:
-            self._process = subprocess.Popen(  # noqa: S603 (this very program)
-                [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {WORKER}", given],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[its.fileno()],
-                start_new_session=True,  # Ctrl-C is for us; the process ends when its pipe does
-            )
+        handle = its.fileno()
+        with its:  # the process ends when its pipe does
+            given = [handle, self._seconds, self._memory]
+            self._process = start_python(WORKER, given, handles=[handle])
         with suppress(EOFError, OSError):
             if ours.poll(_STARTING_S):
                 ours.recv_bytes()

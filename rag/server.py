@@ -9,7 +9,7 @@ from functools import cached_property
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from rag.datatypes import Message, Prompt
+from rag.datatypes import Message
 from rag.errors import ModelError
 from rag.generator import Pieces, Reading
 from rag.prompt import capable
@@ -41,6 +41,8 @@ class ServerGenerator:
 
     memory = 0
     """Bytes in this process."""
+    problem = ""
+    """Each question finds out by itself whether the server answers."""
 
     def __init__(self, url: str, model: str, key: str) -> None:
         self.name = model or url
@@ -69,7 +71,7 @@ class ServerGenerator:
         """At least as many as the messages are."""
         return sum(AROUND + len(message["content"]) // CHARACTERS_A_TOKEN for message in messages)
 
-    def short_answer(self, prompt: Prompt) -> Reading:
+    def short_answer(self, messages: Sequence[Message]) -> Reading:
         """Nothing: it was not taught to."""
         yield from ()
 

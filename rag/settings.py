@@ -47,9 +47,10 @@ class Settings(BaseSettings):
         le=8192,
         description="longest passage in the encoder's tokens, if it takes in so many",
     )
-    encoder_dtype: Literal["int8", "bfloat16", "float32"] = Field(
-        "int8",
-        description="how it computes: int8 (float32 where that does not agree), bfloat16 or float32",
+    encoder_dtype: Literal["auto", "int8", "bfloat16", "float32"] = Field(
+        "auto",
+        description="arithmetic of the encoder: int8, bfloat16, float32, or auto for the fastest here;"
+        " where it does not agree with float32, float32 is used",
     )
     generator: str = Field(
         "SmolLM2-135M-Instruct",

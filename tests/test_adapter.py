@@ -33,7 +33,7 @@ def asking(generator: LlamaGenerator, question: str, told: list[str]) -> Prompt:
 
 
 def short_answer(generator: LlamaGenerator, prompt: Prompt) -> ShortAnswer:
-    *_, short = generator.short_answer(prompt)
+    *_, short = generator.short_answer(prompt.messages)
     assert short is not None
     return short
 
@@ -100,14 +100,14 @@ def test_reading_can_be_stopped_at_any_moment_and_nothing_of_it_stays(
     taught: LlamaGenerator,
 ) -> None:
     asked = asking(taught, "When did the bridge of Lindow open?", TOLD)
-    whole = list(taught.short_answer(asked))
+    whole = list(taught.short_answer(asked.messages))
     assert len(whole) >= 4
     for steps in range(1, len(whole)):
-        with closing(taught.short_answer(asked)) as stopped:
+        with closing(taught.short_answer(asked.messages)) as stopped:
             for _ in range(steps):
                 next(stopped)
         assert taught.count_tokens(asked.messages) == asked.tokens, "it is free again"
-        assert list(taught.short_answer(asked)) == whole
+        assert list(taught.short_answer(asked.messages)) == whole
 
 
 def test_whatever_was_asked_before_the_short_answer_is_the_same(taught: LlamaGenerator) -> None:
@@ -129,7 +129,7 @@ def test_without_it_the_generator_is_as_its_maker_ships_it(
     generator: LlamaGenerator, taught: LlamaGenerator
 ) -> None:
     assert (generator.ability, taught.ability) == (SMALL, TAUGHT)
-    assert list(generator.short_answer(asking(generator, "When did it open?", TOLD))) == []
+    assert list(generator.short_answer(asking(generator, "When did it open?", TOLD).messages)) == []
 
 
 def test_a_generator_of_the_users_own_is_never_touched(cache: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from rag.datatypes import (
     Answer,
     Message,
     Mode,
-    Prompt,
     ShortAnswer,
     Stage,
     StandaloneQuestion,
@@ -31,6 +30,7 @@ class Scripted:
 
     name = "scripted"
     context, memory = 2048, 0
+    problem = ""
 
     def __init__(self, *drafts: str) -> None:
         self.drafts = list(drafts)
@@ -45,7 +45,7 @@ class Scripted:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message["content"]) // 3 for message in messages)
 
-    def short_answer(self, prompt: Prompt) -> Reading:
+    def short_answer(self, messages: Sequence[Message]) -> Reading:
         yield self.short
 
     def stream(self, messages: Sequence[Message]) -> Pieces:

@@ -6,7 +6,7 @@ from time import sleep
 import pytest
 
 from rag.chatbot import Chatbot
-from rag.datatypes import Answer, Message, Mode, Prompt
+from rag.datatypes import Answer, Message, Mode
 from rag.generator import Pieces
 from rag.prompt import SMALL
 from rag.stopwatch import Stopwatch, Work
@@ -25,6 +25,7 @@ class Slow:
 
     name, ability = "slow", SMALL
     context, memory = 2048, 0
+    problem = ""
 
     def load(self) -> None:
         pass
@@ -32,7 +33,7 @@ class Slow:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 100
 
-    def short_answer(self, prompt: Prompt) -> Iterator[None]:
+    def short_answer(self, messages: Sequence[Message]) -> Iterator[None]:
         yield from ()
 
     def stream(self, messages: Sequence[Message]) -> Pieces:

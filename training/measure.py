@@ -112,7 +112,7 @@ class _Run:
         evidence = weigh(question, answer.hits, self._encoder, bot.index.rarity)
         composed = bot._composed(question, evidence)
         generator = bot._generator
-        *_, short = (None, *generator.short_answer(composed))
+        *_, short = (None, *generator.short_answer(composed.messages))
         if short is not None:
             return short.text
         return prompt.apart("".join(generator.stream(composed.messages)))[1]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rag import chatbot, settings, web
-from rag.datatypes import Message, Prompt
+from rag.datatypes import Message
 from rag.prompt import SMALL
 
 
@@ -20,6 +20,7 @@ class ScriptedGenerator:
 
     ability = SMALL
     context, memory = 2048, 0
+    problem = ""
 
     def __init__(self, *loaded: object) -> None:
         self.name = "scripted"
@@ -31,7 +32,7 @@ class ScriptedGenerator:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return 100
 
-    def short_answer(self, prompt: Prompt) -> Iterator[None]:
+    def short_answer(self, messages: Sequence[Message]) -> Iterator[None]:
         yield from ()
 
     def stream(self, messages: Sequence[Message]) -> Iterator[str]:
@@ -43,5 +44,5 @@ class ScriptedGenerator:
 
 
 if __name__ == "__main__":
-    chatbot.LlamaGenerator = ScriptedGenerator
+    chatbot.SupervisedGenerator = ScriptedGenerator
     web.serve(settings.load(index=Path(sys.argv[1]), port=int(sys.argv[2])))

@@ -1,0 +1,141 @@
+"""What runs in the process of the language model (rag.worker is its other end)."""
+
+import collections.abc as abc
+import ctypes
+import json
+import os
+import resource
+import sys
+import traceback
+from contextlib import closing, suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from rag import backends
+from rag.datatypes import Message
+from rag.errors import ModelError
+from rag.generator import LlamaGenerator
+
+_Channel = Connection  # generic to type checkers only
+
+BROKEN = 70
+"""Exit status after an error that nobody expected; the traceback is on stderr."""
+
+
+def work() -> None:
+    """Answer requests until the other end closes its channels.
+
+    The options (JSON, in `sys.argv[1]`) are: `handles`, the channels' file descriptors; `excluded`,
+    variants of llama.cpp not to be used; and the arguments of LlamaGenerator.
+    """
+    options = json.loads(sys.argv[1])
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold all the weights
+    channels = [Connection(handle) for handle in options["handles"]]
+    with _ending_with_the_process():
+        variant = backends.load_best(options["excluded"])
+        aborting = _report_aborts()  # kept as long as llama.cpp may call it
+        generator = LlamaGenerator(
+            options["name"],
+            Path(options["file"]),
+            Path(options["cache"]),
+            options["threads"],
+            Path(options["adapter"]) if options["adapter"] else None,
+            options["most_bytes"],
+        )
+    serving = [
+        Thread(target=_serve, args=(channel, generator, variant), daemon=True)
+        for channel in channels
+    ]
+    for thread in serving:
+        thread.start()
+    for thread in serving:
+        thread.join()
+    del aborting
+
+
+def _serve(channel: _Channel, generator: LlamaGenerator, variant: str) -> None:
+    """Answer one channel's requests, one after the other."""
+    with _ending_with_the_process():
+        while True:
+            request = json.loads(channel.recv_bytes())
+            if request != "stop":  # one that came after the end of what it was to stop
+                _answer(channel, request, generator, variant)
+
+
+def _answer(channel: _Channel, request: Any, generator: LlamaGenerator, variant: str) -> None:
+    try:
+        with closing(_replies(request, generator, variant)) as replies:
+            for reply in replies:
+                _send(channel, "reply", reply)
+                if channel.poll():  # nothing but "stop" is sent meanwhile
+                    channel.recv_bytes()
+                    break
+    except ModelError as error:
+        _send(channel, "error", [error.problem, error.remedy])
+    else:
+        _send(channel, "end", None)
+
+
+def _send(channel: _Channel, kind: str, value: Any) -> None:
+    channel.send_bytes(json.dumps([kind, value]).encode())
+
+
+def _replies(request: Any, generator: LlamaGenerator, variant: str) -> abc.Generator[Any]:
+    """What answers a request."""
+    wanted, value = request
+    match wanted:
+        case "variant":
+            yield variant
+        case "about":
+            yield [generator.context, generator.memory]
+        case "load":
+            generator.load()
+            if value == "test":
+                generator.test_arithmetic()
+        case "count_tokens":
+            yield generator.count_tokens(_messages(value))
+        case "short_answer":
+            with closing(generator.short_answer(_messages(value))) as reading:
+                for short in reading:
+                    yield short and asdict(short)
+        case "stream":
+            with closing(generator.stream(_messages(value))) as pieces:
+                yield from pieces
+
+
+def _messages(value: Any) -> list[Message]:
+    return [Message(role=role, content=content) for role, content in value]
+
+
+class _ending_with_the_process:  # noqa: N801 (reads as a phrase)
+    """What goes wrong within ends the process: the other end is gone, or sees that this one is."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            return
+        if issubclass(kind, (EOFError, OSError)):
+            os._exit(0)
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(BROKEN)
+
+
+def _report_aborts() -> Any:
+    """Have llama.cpp's last words on stderr even while llama-cpp-python silences that."""
+    from llama_cpp import llama_cpp
+
+    stderr = os.dup(2)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_char_p)  # type: ignore[untyped-decorator]
+    def report(message: bytes) -> None:
+        os.write(stderr, message + b"\n")
+
+    llama_cpp._lib.ggml_set_abort_callback(report)
+    return report
