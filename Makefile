@@ -1,5 +1,6 @@
 # make app    installs Footnote, indexes the articles, serves the page
 # make test   installs what the tests need and runs them all
+# make test-all-pythons  the same with each of Python 3.11, 3.12 and 3.13 that is installed
 # make check  style, types and who imports whom
 # make fix    puts right what can be put right by itself
 # make screenshot  takes the README's picture of the page
@@ -8,7 +9,8 @@
 #             folder of question sets and articles)
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 DATA ?= $(firstword $(wildcard data ../*/data))
 
 SAMPLES := $(or $(TMPDIR),/tmp)/footnote-benchmarks/samples
@@ -17,28 +19,39 @@ SAMPLES := $(or $(TMPDIR),/tmp)/footnote-benchmarks/samples
 TORCH := torch==2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: app test check fix screenshot space bench
+.PHONY: app test test-all-pythons check fix screenshot space bench
 
-app: .venv/installed
+app: $(VENV)/installed
 	-@$(BIN)/rag index
 	@$(BIN)/python app.py
 
-test: .venv/installed-dev
+test: $(VENV)/installed-dev
 	@$(MAKE) --no-print-directory chromium
 	$(BIN)/python -m pytest
 
-check: .venv/installed-dev
+# Each Python in an environment of its own (.venv-3.12, …), which stays for the next time.
+PYTHONS := 3.11 3.12 3.13
+test-all-pythons:
+	@failed=; for version in $(PYTHONS); do \
+	  python=$$(for each in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	    "$$each" -c "" 2>/dev/null && echo "$$each" && break; done); \
+	  if [ -z "$$python" ]; then result="$$result\n$$version: not installed"; \
+	  elif $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
+	  then result="$$result\n$$version: passed"; else result="$$result\n$$version: failed"; failed=1; fi; done; \
+	  printf "$$result\n"; test -z "$$failed"
+
+check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fix: .venv/installed-dev
+fix: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python .ci/generate.py
 
-screenshot: .venv/installed-dev chromium
+screenshot: $(VENV)/installed-dev chromium
 	$(BIN)/rag index seeds
 	$(BIN)/python tests/browser/screenshot.py
 
@@ -49,18 +62,18 @@ SPACE := $(or $(TMPDIR),/tmp)/footnote-space
 SPACE_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
 SDK_VERSION = $(shell sed -n 's/^sdk_version: //p' README.md)
 
-space: .venv/installed-dev chromium $(SPACE)/installed
+space: $(VENV)/installed-dev chromium $(SPACE)/installed
 	FOOTNOTE_SPACE=$(SPACE) $(BIN)/python -m pytest tests/browser/space.py
 
 $(SPACE)/installed: requirements.txt README.md
 	@echo "Building a Space's environment in $(SPACE): minutes, more if llama.cpp has to be compiled."
 	@rm -rf $(SPACE) && mkdir -p $(SPACE) && cp requirements.txt $(SPACE)
 	@$(SPACE_PYTHON) -m venv $(SPACE)/venv
-	@cd $(SPACE) && PIP_RETRIES=1 CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" venv/bin/pip install --quiet -r requirements.txt \
+	@cd $(SPACE) && PIP_RETRIES=1 $(BUILD) venv/bin/pip install --quiet -r requirements.txt \
 	  "gradio[oauth,mcp]==$(SDK_VERSION)" "uvicorn>=0.14.0" "websockets>=10.4" spaces
 	@touch $@
 
-bench: .venv/installed
+bench: $(VENV)/installed
 	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2 --leave-out 3
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2
@@ -85,23 +98,33 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/indexing.py $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/million.py $(DATA)/squad2
 
-# llama.cpp is compiled for this machine. Its command-line programs' common code and its image
-# models are left out: nothing here uses them, and they take most of the time.
-LLAMA_CPP = -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/.venv/llama-cpp.cmake
+# llama.cpp is compiled for several kinds of CPU at once (rag/llama-cpp.cmake). pip may have kept a build from
+# elsewhere that runs on one kind only; then it is compiled again.
+LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
+BUILD = CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) \
+  CMAKE_ARGS="-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/rag/llama-cpp.cmake $$CMAKE_ARGS"
+VARIANTS = $(VENV)/lib/python*/site-packages/llama_cpp/lib/libggml-cpu-*.so
+LOG := $(VENV)/llama-cpp.log
+PROGRESS := awk 'match($$0, /^ *\[ *[0-9]+(\/[0-9]+|%)\]/) \
+  {printf "\r    %s ", substr($$0, RSTART, RLENGTH); fflush(); shown = 1} END {if (shown) print ""}'
 
-.venv/installed: pyproject.toml
-	@echo "Installing into .venv: about 5 minutes the first time (llama.cpp compiles for 2 to 4)."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo 'set(LLAMA_BUILD_COMMON OFF)' > .venv/llama-cpp.cmake
+$(VENV)/installed: pyproject.toml rag/llama-cpp.cmake
+	@echo "Installing into $(VENV): about 6 minutes the first time, most of them for compiling llama.cpp."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@index=; if $(BIN)/python -c "import urllib.request; urllib.request.urlopen('$(TORCH_INDEX)/torch/', timeout=5)" 2>/dev/null; \
 	  then index="--index-url $(TORCH_INDEX)"; fi; \
-	  echo "1/2 PyTorch"; $(BIN)/pip install --quiet $$index $(TORCH)
-	@echo "2/2 everything else, llama.cpp among it"
-	@CMAKE_ARGS="$(LLAMA_CPP) $$CMAKE_ARGS" \
-	  $(BIN)/pip install --quiet --editable .
+	  echo "1/3 PyTorch"; $(BIN)/pip install --quiet $$index $(TORCH)
+	@echo "2/3 llama.cpp, compiled for several kinds of CPU"
+	@for cache in "" "--no-cache-dir --force-reinstall"; do \
+	  ls $(VARIANTS) >/dev/null 2>&1 || { $(BUILD) $(BIN)/pip install --verbose $$cache "$(LLAMA_CPP)" 2>&1 \
+	    | tee $(LOG) | $(PROGRESS); }; done
+	@ls $(VARIANTS) >/dev/null 2>&1 || { tail -n 20 $(LOG); \
+	  echo "llama.cpp could not be compiled; the end of $(LOG) says why."; exit 1; }
+	@echo "3/3 everything else"
+	@$(BUILD) $(BIN)/pip install --quiet --editable .
 	@touch $@
 
-.venv/installed-dev: .venv/installed
+$(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing what the tests need."
 	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@

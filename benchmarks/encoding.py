@@ -1,9 +1,11 @@
 """Ways to encode, side by side: `python benchmarks/encoding.py SET [MORE_ARTICLES …]`.
 
-Passages a second (300 from the articles of the set and of each further JSON Lines file, cut as the
-product cuts them; every way in turn, median of the rounds), the least cosine with float32, and
-nDCG@10 over the whole set: its articles by title and text, its questions by their `qrels`.
-`--no-ndcg` leaves the last out, which takes much longer than the rest.
+First, what was measured of each arithmetic when the encoder chose its own (rag.arithmetic); one that
+is hopelessly slow on this machine is left out. Then passages a second (300 from the articles of the
+set and of each further JSON Lines file, cut as the product cuts them; every way in turn, median of
+the rounds), the least cosine with float32, and nDCG@10 over the whole set: its articles by title and
+text, its questions by their `qrels`. `--no-ndcg` leaves the last out, which takes much longer than
+the rest.
 """
 
 import argparse
@@ -17,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from common import SEED, Row, rows, table
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from rag import arithmetic
+from rag.arithmetic import HOPELESS, Measured
+from rag.cpu import this_cpu
 from rag.datatypes import Article
 from rag.encoder import Encoder
 from rag.models import MINILM, encoder_folder
@@ -42,6 +46,7 @@ class Way:
     name: str
     passages: Encode
     questions: Encode
+    computes: arithmetic.Way = arithmetic.Way.FLOAT32
 
 
 def main() -> None:
@@ -50,35 +55,63 @@ def main() -> None:
     parser.add_argument("more", type=Path, nargs="*")
     parser.add_argument("--no-ndcg", action="store_true")
     asked = parser.parse_args()
-    folder = encoder_folder(MINILM.name, load().cache)
-    encoder = Encoder(MINILM.name, folder)
+    cache = load().cache
+    folder = encoder_folder(MINILM.name, cache)
+    found = arithmetic.measured(cache, folder)
+    encoder = Encoder(MINILM.name, folder, cache)
+    print(f"{this_cpu().name}, PyTorch {torch.__version__}: {encoder.way} is chosen.")
+    print(table(["arithmetic", "ms for 300 tokens, one core"], measured(found)))
     files = [asked.set / "articles.jsonl", *asked.more]
     texts = [text for file in files for text in cut(file, encoder)]
     random.Random(SEED).shuffle(texts)
     print(
         f"{len(texts)} passages of {round(np.mean(encoder.count_tokens(texts)))} tokens on average"
     )
-    for line in report(ways(folder, encoder), texts, None if asked.no_ndcg else asked.set):
+    tried = [way for way in ways(folder, encoder) if not left_out(way.computes, found)]
+    for line in report(tried, texts, None if asked.no_ndcg else asked.set):
         print(line, flush=True)
+
+
+def measured(found: Measured) -> list[list[str]]:
+    lines = []
+    for way in arithmetic.Way:
+        took = f"{1000 * found.seconds[way]:.0f}" if way in found.seconds else ""
+        why = left_out(way, found)
+        lines.append([way, ", ".join(filter(None, [took, f"left out: {why}" if why else ""]))])
+    return lines
+
+
+def left_out(way: arithmetic.Way, found: Measured) -> str:
+    """Why an arithmetic is left out; empty if it is not."""
+    if way not in found.seconds:
+        return found.ruled_out.get(way, "other vectors than float32")
+    times = found.seconds[way] / found.seconds[arithmetic.Way.FLOAT32]
+    return f"{times:.1f} times as slow as float32" if times > HOPELESS else ""
 
 
 def ways(folder: Path, encoder: Encoder) -> list[Way]:
     """The first is what the others are compared with, the last what Footnote does."""
-    with patch.object(torch.cpu, "get_capabilities", dict):
-        plain, halved = Encoder("float32", folder), Encoder("bfloat16", folder)
-        plain.load()
-        halved.load()
-    halved._model.network.bfloat16()
     float32 = SentenceTransformer(str(folder), device="cpu").eval()
+    halved = copy.deepcopy(float32).bfloat16()
     return [
         library("sentence-transformers' defaults", float32, 32),
         library("the same, 8 texts a batch", float32, 8),
-        footnote("float32, a small batch to a core", plain),
-        library("bfloat16", copy.deepcopy(float32).bfloat16(), 32),
-        footnote("bfloat16, a small batch to a core", halved),
+        library("bfloat16", halved, 32, arithmetic.Way.BFLOAT16),
         library("int8 by torch's quantize_dynamic, 8 texts a batch", quantised(float32), 8),
-        footnote("`Encoder`: int8 by row, a small batch to a core", encoder),
+        *(
+            footnote(f"{way}, a small batch to a core", computing(folder, way))
+            for way in arithmetic.Way
+            if way is not encoder.way
+        ),
+        footnote(f"`Encoder`: {encoder.way}, a small batch to a core", encoder),
     ]
+
+
+def computing(folder: Path, way: arithmetic.Way) -> Encoder:
+    """An encoder in this arithmetic, whichever is the fastest."""
+    encoder = Encoder(MINILM.name, folder)
+    encoder.way = way
+    return encoder
 
 
 def quantised(model: SentenceTransformer) -> SentenceTransformer:
@@ -92,21 +125,29 @@ def quantised(model: SentenceTransformer) -> SentenceTransformer:
     return whole
 
 
-def library(name: str, model: SentenceTransformer, batch: int) -> Way:
+def library(
+    name: str,
+    model: SentenceTransformer,
+    batch: int,
+    way: arithmetic.Way = arithmetic.Way.FLOAT32,
+) -> Way:
     def encode(texts: list[str]) -> Vectors:
         tensor = model.encode(
             texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False
         )
         return of_length_one(tensor.float().numpy())
 
-    return Way(name, encode, encode)
+    return Way(name, encode, encode, way)
 
 
 def footnote(name: str, encoder: Encoder) -> Way:
     def questions(texts: list[str]) -> Vectors:
         return of_length_one(np.stack([encoder.encode_question(text) for text in texts]))
 
-    return Way(name, lambda texts: of_length_one(encoder.encode_passages(texts)), questions)
+    def passages(texts: list[str]) -> Vectors:
+        return of_length_one(encoder.encode_passages(texts))
+
+    return Way(name, passages, questions, encoder.way)
 
 
 def of_length_one(vectors: Vectors) -> Vectors:

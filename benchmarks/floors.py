@@ -20,9 +20,12 @@ from llama_cpp import Llama, llama_cpp
 from rag.bert import Network
 from rag.chatbot import Chatbot
 from rag.datatypes import Answer, Mode
+from rag.encoder import Encoder
+from rag.generator import LlamaGenerator
 from rag.index import PassageIndex
+from rag.models import adapter_file, generator_file
 from rag.nearest import Nearest
-from rag.settings import load
+from rag.settings import Settings, load
 from rag.slot import SLICE
 
 Span = tuple[float, float]
@@ -72,7 +75,7 @@ def union(spans: Sequence[Span]) -> float:
 
 
 def main(data: Path, most: int) -> None:
-    chatbot = Chatbot.open(load(index=indexed(data)))
+    chatbot = in_one_process(load(index=indexed(data)))
     chatbot.load()
     chatbot.answer("What is read before anything is timed?")
     clock = Clock()
@@ -87,6 +90,15 @@ def main(data: Path, most: int) -> None:
     print(table(["within", "median ms", "share of the whole"], shares(answered)))
     print()
     print(table(["tokens a second", "read", "written"], rates(chatbot, [a for a, _ in answered])))
+
+
+def in_one_process(settings: Settings) -> Chatbot:
+    """A chatbot whose generator runs in this process, so that its calls can be timed."""
+    encoder = Encoder.chosen(settings)
+    name, cache = settings.generator, settings.cache
+    file, adapter = generator_file(name, cache), adapter_file(name, cache)
+    generator = LlamaGenerator(name, file, cache, settings.threads, adapter)
+    return Chatbot(PassageIndex.open(settings.index, encoder=encoder.id), encoder, generator)
 
 
 def stages(answers: Sequence[Answer]) -> list[list[str]]:

@@ -47,6 +47,7 @@ from statistics import median
 from answers import share, without
 from common import SEED, Row, index_of, rows, sample, table
 
+from rag import backends
 from rag.chatbot import Chatbot
 from rag.datatypes import Mode
 from rag.evaluation import holds
@@ -132,6 +133,7 @@ def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
     from llama_index.llms.llama_cpp import LlamaCPP
 
+    backends.load_best()
     file = generator(settings)
     vocabulary = Llama(file, vocab_only=True, verbose=False)
     source = vocabulary.metadata["tokenizer.chat_template"]

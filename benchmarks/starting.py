@@ -1,7 +1,7 @@
 """Commands from a cold start: `python benchmarks/starting.py INDEX [TIMES]`.
 
 Runs each command TIMES times (5), in turn, as a user would, and prints the medians of the seconds from
-its start to its end and of the most memory that it held.
+its start to its end and of the most memory that its main process took.
 """
 
 import os
@@ -31,7 +31,7 @@ def main(index: Path, times: int) -> None:
         [name, f"{median(s for s, _ in of):.2f} s", f"{median(b for _, b in of) / 1e6:,.0f} MB"]
         for name, of in runs.items()
     ]
-    print(table(["command", "start to end", "most memory"], lines))
+    print(table(["command", "start to end", "most memory of its main process"], lines))
 
 
 def run(words: list[str]) -> tuple[float, int]:

@@ -12,6 +12,7 @@ from statistics import median
 import llama_cpp
 from common import table
 
+from rag import backends
 from rag.generator import fast_copy
 from rag.models import SMOLLM2, generator_file
 from rag.settings import load
@@ -42,6 +43,7 @@ def spin() -> None:
 
 
 def timed(file: str, threads: int) -> list[float]:
+    backends.load_best()
     model = llama_cpp.Llama(
         file, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False
     )

@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache as once
@@ -147,6 +148,12 @@ def _measured(cache: Path | None, folder: Path) -> Measured:
     return found
 
 
+def forget(cache: Path) -> None:
+    """Measure anew when it is asked for next."""
+    torch_verdicts(cache).forget()
+    _measured.cache_clear()
+
+
 def torch_verdicts(cache: Path) -> CpuVerdicts:
     """What is known of torch on this CPU."""
     spec = find_spec("torch")
@@ -231,7 +238,8 @@ def measure() -> None:
     expected, short_s = vectors_of(model), _seconds(model, SHORT, 3)
     for way in map(Way, ways):
         _say(way, None)
-        applied = _bert(folder)
+        applied = copy(model)
+        applied.network = deepcopy(model.network)
         apply(applied.network, way)
         once_s = _seconds(applied, SHORT, 2)
         if once_s > HOPELESS * short_s:
@@ -297,35 +305,37 @@ def apply(network: "Module", way: Way) -> None:
 def int8_onednn(layer: "Linear") -> Callable[["Tensor"], "Tensor"]:
     """The layer's own function, with int8 multiplied by oneDNN, and float32 in and out.
 
-    Each row of the input is scaled to -127 … 127 by itself, so that a text's vector does not depend
-    on the texts beside it. The weights get -63 … 63: with more, processors without VNNI overflow,
-    silently.
+    Each row of the input is scaled to 0 … 255 by itself, so that a text's vector does not depend on the
+    texts beside it.
     """
     import torch
 
-    weights, scales, bias = _quantised(layer)
-    sums = (weights * scales).sum(1)
-    weights, scales = weights.t(), scales.flatten()
+    weights, scales = _quantised(layer)
+    rescaled = _rescaling(layer, weights, scales)
+    packed = torch.ops.onednn.qlinear_prepack(weights, None)
+    of_weights, zeros = scales.flatten(), torch.zeros(len(weights), dtype=torch.long)
 
     def forward(values: "Tensor") -> "Tensor":
         rows = values.reshape(-1, values.shape[-1])
-        least, most = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)  # aminmax is slower
-        steps = (most - least).clamp_min(1e-12) / 254
-        middles = (most + least) / 2
-        scaled = ((rows - middles) / steps).round_().to(torch.int8)
-        products = torch._int_mm(scaled, weights) * steps
-        sum_of_all = torch.addcmul(bias, middles, sums).addcmul_(products, scales)
-        return sum_of_all.view(*values.shape[:-1], -1)
+        # made for tables of embeddings: each row's step and least value follow it, in eight bytes
+        whole = torch.ops.quantized.embedding_bag_byte_prepack(rows)
+        ends = whole[:, -8:].clone(memory_format=torch.contiguous_format)
+        steps, least = ends.view(torch.float32).split(1, 1)
+        products = torch.ops.onednn.qlinear_pointwise(
+            *(whole[:, :-8], 1.0, 0, packed, of_weights, zeros),
+            *(None, 1.0, 0, torch.float32, "none", [], ""),
+        )
+        return rescaled(products, steps, least).view(*values.shape[:-1], -1)
 
     return forward
 
 
 def int8_fbgemm(layer: "Linear") -> Callable[["Tensor"], "Tensor"]:
-    """As `int8_onednn`, multiplied by FBGEMM, which needs no more than AVX2."""
+    """As `int8_onednn`, multiplied by FBGEMM, with each row scaled to -127 … 127."""
     import torch
 
-    weights, scales, bias = _quantised(layer)
-    sums = (weights * scales).sum(1)
+    weights, scales = _quantised(layer)
+    rescaled = _rescaling(layer, weights, scales)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # deprecated in torch, which is pinned
         whole = torch._make_per_channel_quantized_tensor(
@@ -336,24 +346,48 @@ def int8_fbgemm(layer: "Linear") -> Callable[["Tensor"], "Tensor"]:
 
     def forward(values: "Tensor") -> "Tensor":
         rows = values.reshape(-1, values.shape[-1])
-        least, most = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
-        steps = (most - least).clamp_min(1e-12) / 254
-        middles = (most + least) / 2
-        products = multiply((rows - middles) / steps, 1.0, 127, packed)
-        sum_of_all = torch.addcmul(bias, middles, sums).addcmul_(products, steps)
-        return sum_of_all.view(*values.shape[:-1], -1)
+        least, most = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)  # aminmax is slower
+        steps = (most - least).clamp_min_(1e-12).div_(254)
+        middles = (most + least).div_(2)
+        products = multiply((rows - middles).mul_(steps.reciprocal()), 1.0, 127, packed)
+        return rescaled(products, steps, middles).view(*values.shape[:-1], -1)
 
     return forward
 
 
-def _quantised(layer: "Linear") -> tuple["Tensor", "Tensor", "Tensor"]:
-    """The layer's weights in -63 … 63, what each row of them is multiplied with, and its bias."""
+def _rescaling(
+    layer: "Linear", weights: "Tensor", scales: "Tensor"
+) -> Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]:
+    """Makes the layer's results, in place, of what the weights and scales give for scaled rows.
+
+    A row was the scaled one times its step and plus its offset.
+    """
+    import torch
+
+    bias = torch.zeros(len(weights)) if layer.bias is None else layer.bias.detach()
+    sums = weights.sum(1) * scales.flatten()
+
+    def rescaled(products: "Tensor", steps: "Tensor", offsets: "Tensor") -> "Tensor":
+        torch.addcmul(bias, products, steps, out=products)
+        return products.addcmul_(offsets, sums)
+
+    return rescaled
+
+
+def _quantised(layer: "Linear") -> tuple["Tensor", "Tensor"]:
+    """The layer's weights as int8, and what each row of them is multiplied with.
+
+    Processors without VNNI add the products of two neighbours in 16 bits, and cut off, silently, what is
+    more. So what two have of one sign is 127 at most: no product with 0 … 255 is cut off.
+    """
     import torch
 
     weights = layer.weight.detach()
-    scales = weights.abs().amax(1, keepdim=True).clamp_min(1e-12) / 63
-    bias = torch.zeros(len(weights)) if layer.bias is None else layer.bias.detach()
-    return (weights / scales).round().to(torch.int8), scales, bias
+    sides = torch.nn.functional.pad(weights, (0, 1))
+    above, below = (s[:, :-1] + s[:, 1:] for s in (sides.clamp_min(0), sides.clamp_max(0)))
+    most = torch.maximum(above.amax(1), -below.amin(1)).unsqueeze(1)
+    scales = most.clamp_min_(1e-12).div_(126)  # each of the two may be rounded up by a half
+    return (weights / scales).round_().to(torch.int8), scales
 
 
 _INT8 = {Way.INT8_ONEDNN: int8_onednn, Way.INT8_FBGEMM: int8_fbgemm}

@@ -82,7 +82,7 @@ class Bert:
             for name, value in load_file(folder / "model.safetensors").items()
             if "pooler" not in name and "position_ids" not in name
         }
-        self.network.load_state_dict(weights)
+        self.network.load_state_dict(_joined(weights))
         self.network.float().eval()
         self._dimensions = dimensions or shape.width
         file = str(folder / "tokenizer.json")
@@ -128,6 +128,15 @@ class Bert:
         return [text.offsets for text in encoded], inside, vectors
 
 
+def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, with those of query, key and value as one layer's: its input is scaled only once."""
+    joined = dict(weights)
+    for name in [name for name in weights if ".self.query." in name]:
+        parts = [joined.pop(name.replace("query", part)) for part in ("query", "key", "value")]
+        joined[name.replace("query.", "")] = torch.cat(parts)
+    return joined
+
+
 # The modules are named as the weights are.
 
 
@@ -156,12 +165,17 @@ class Stack(nn.Module):
         return values
 
 
+class Table(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are: random ones would take longer to make than to replace."""
+
+
 class Embeddings(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(shape.vocabulary, shape.width)
-        self.position_embeddings = nn.Embedding(shape.positions, shape.width)
-        self.token_type_embeddings = nn.Embedding(shape.kinds, shape.width)
+        self.word_embeddings = Table(shape.vocabulary, shape.width)
+        self.position_embeddings = Table(shape.positions, shape.width)
+        self.token_type_embeddings = Table(shape.kinds, shape.width)
         self.LayerNorm = nn.LayerNorm(shape.width, shape.epsilon)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -176,18 +190,17 @@ class Layer(nn.Module):
         super().__init__()
         width, inner = shape.width, shape.inner_width
         self._heads = shape.heads
-        looking = {name: nn.Linear(width, width) for name in ("query", "key", "value")}
         self.attention = nn.ModuleDict(
-            {"self": nn.ModuleDict(looking), "output": Added(width, width, shape.epsilon)}
+            {"self": nn.Linear(width, 3 * width), "output": Added(width, width, shape.epsilon)}
         )
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(width, inner)})
         self.output = Added(inner, width, shape.epsilon)
 
     def forward(self, values: Tensor, seen: Tensor) -> Tensor:
-        looking: Any = self.attention["self"]
+        looking: Tensor = self.attention["self"](values)
         query, key, value = (
-            looking[name](values).unflatten(-1, (self._heads, -1)).transpose(1, 2)
-            for name in ("query", "key", "value")
+            part.view(*part.shape[:2], self._heads, -1).transpose(1, 2)
+            for part in looking.chunk(3, -1)
         )
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         attended = self.attention["output"](found.transpose(1, 2).flatten(-2), values)

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from rag.cli_models import app as models
-from rag.datatypes import Answer, Hit, Question, rounded
+from rag.datatypes import Answer, Hit, Notice, Question, rounded
 from rag.errors import RagError, UsageError
 from rag.questions import Expected, questions_of, sound
 from rag.settings import SEEDS, Settings, load
@@ -23,10 +23,16 @@ if TYPE_CHECKING:
     from rag.encoder import Encoder
     from rag.evaluation import Evaluation, Outcome, Point
     from rag.indexing import Plan, Summary
+    from rag.machine import Machine
     from rag.space import Deployment
 
 MOST_HITS = 1000
 MOST_DRAFTED = 10_000
+
+CRASHED = (
+    "The language model stopped unexpectedly, so the articles are quoted. It is started again for the"
+    " next question."
+)
 
 MOST_SKIPPED = 20
 """Named in the terminal, each with its reason."""
@@ -194,20 +200,37 @@ def show_plan(plan: "Plan", as_json: bool) -> None:
 
 @app.command()
 def doctor(index: Index = None, as_json: AsJson = False) -> None:
-    """Check every link of the index, say what is wrong, and mend what can be mended."""
+    """Test what this machine's CPU runs, check every link of the index, and mend what can be mended."""
+    from rag import machine
     from rag.doctor import examine
 
     settings = load(index=index)
+    with waiting("Testing what this CPU runs …"):
+        tested = machine.test(settings)
+    if not as_json:
+        show_machine(tested)
     with progress_bar() as bar:
         findings = examine(settings.index, encoder_of(settings), Bar(bar))
     if as_json:
-        print_json(findings.as_json())
+        print_json(findings.as_json() | {"machine": tested.as_json()})
     else:
         for problem in findings.problems:
             print(f"Wrong: {problem}.")
         print(findings.verdict)
     if not findings.sound:
         raise typer.Exit(1)
+
+
+def show_machine(tested: "Machine") -> None:
+    print(f"CPU        {tested.cpu}")
+    seconds = ", ".join(f"{way} {took:.3f} s" for way, took in tested.encoder_seconds.items())
+    print(f"Encoder    {tested.encoder} ({seconds})")
+    built = f" (built: {', '.join(tested.built)})" if tested.built else ""
+    print(f"llama.cpp  {tested.generator}{built}")
+    for what, reason in tested.ruled_out.items():
+        print(f"Ruled out  {what}: {reason}")
+    if tested.problem:
+        print(f"Wrong: {tested.problem}")
 
 
 @app.command()
@@ -268,12 +291,16 @@ def ask(
     with waiting("Loading the models …"):
         chatbot.load()
     loading_s = time.perf_counter() - began
+    if chatbot.problem:
+        print(f"rag: {chatbot.problem}", file=sys.stderr)
     for asked in asked_all:
         if as_json:
             last = chatbot.answer(asked.text, asked.history)
             print_json({**asked.label, **last.as_json()})
         else:
             last = show(chatbot.ask(asked.text, asked.history))
+        if last.notice is Notice.GENERATOR_CRASHED:
+            print(f"rag: {CRASHED}", file=sys.stderr)
         if timings:
             show_timings(last.timings.stages, loading_s)
 
@@ -494,7 +521,7 @@ def password(user: Annotated[str, typer.Argument(metavar="USER", help="The user'
 @app.command()
 def info(index: Index = None, as_json: AsJson = False) -> None:
     """What the index holds and which models are in use."""
-    from rag import threshold
+    from rag import supervised, threshold
     from rag.index import PassageIndex
     from rag.models import SMOLLM2
 
@@ -516,16 +543,17 @@ def info(index: Index = None, as_json: AsJson = False) -> None:
         "refused_below": round(settings.strictness.least_score(normal), 3),
         "generator": settings.generator,
         "adapter": settings.adapter if settings.generator == SMOLLM2.name else "off",
+        "generator_problem": supervised.last_problem(settings.cache),
     }
     if as_json:
         print_json(about)
         return
     for name, value in about.items():
-        if name != "sources":
-            print(f"{name:<13} {value}")
+        if name != "sources" and value != "":
+            print(f"{name:<17} {value}")
     for source in contents.sources:
         print(
-            f"source        {source.path}: {source.articles} articles in {source.files} files,"
+            f"{'source':<17} {source.path}: {source.articles} articles in {source.files} files,"
             f" {source.bytes:,} bytes"
         )
 

@@ -73,7 +73,7 @@ class CpuVerdicts:
         return self._cache / "cpu" / f"{self._subject}-{key}.json"
 
     def read(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
             kept = json.loads(self._file.read_text(encoding="utf-8"))
             if isinstance(kept, dict):
                 return kept

@@ -91,6 +91,17 @@ def ability_of(name: str, context: int, *, taught: bool) -> Ability:
     return TAUGHT if taught else SMALL
 
 
+def usual_threads() -> int:
+    """All cores but one, 8 at most.
+
+    llama.cpp's threads wait for each other spinning: with every core taken, anything else that wants one
+    (a browser, say) slows it by far more than a core less does.
+    """
+    from joblib import cpu_count  # of this container, on a machine that may have many more
+
+    return max(1, min(int(cpu_count()) - 1, 8))
+
+
 def slots_of(name: str) -> int:
     """How many texts the model reads side by side."""
     return SLOTS if name == SMOLLM2.name else 1
@@ -99,8 +110,11 @@ def slots_of(name: str) -> int:
 class LlamaGenerator:
     """A GGUF model run by llama.cpp in this process, in as many slots as are needed at once.
 
-    A text for which no slot is free waits. The embedded one uses its `adapter`, unless that is None.
+    A text for which no slot is free waits. The embedded model uses its `adapter`, unless that is None.
+    A crash of llama.cpp ends this process.
     """
+
+    problem = ""
 
     def __init__(
         self,
@@ -112,16 +126,12 @@ class LlamaGenerator:
         most_bytes: int = 0,
     ) -> None:
         """`most_bytes` of memory are there for it; 0 for as many as it takes."""
-        from joblib import cpu_count  # of this container, on a machine that may have many more
-
         self.name = name
         self._most_bytes = most_bytes or sys.maxsize
         self._file = file
         self._adapter = adapter
         self._cache = cache
-        # llama.cpp's threads wait for each other spinning: with every core taken, anything else
-        # that wants one (a browser, say) slows it by far more than a core less does.
-        self._threads = threads or max(1, min(cpu_count() - 1, 8))
+        self._threads = threads or usual_threads()
         self._slots = slots_of(name)
         self._opening = Lock()
         self._free: LifoQueue[Slot | None] = LifoQueue()  # None is one that was never needed
@@ -350,16 +360,16 @@ def fast_copy(name: str, file: Path, cache: Path, adapter: Path | None = None) -
 
     Any other model's are used as they are. Raises ModelError.
     """
-    import llama_cpp
-
-    from rag.adapter import merge
-
     if name != SMOLLM2.name:
         return file
     taught = f".{sha256_of(adapter)[:16]}" if adapter else ""
     copy = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}{taught}.Q8_0.gguf"
     if copy.is_file():
         return copy
+    import llama_cpp
+
+    from rag.adapter import merge
+
     merged = copy.with_suffix(".merged")
     try:
         if adapter:

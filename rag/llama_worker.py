@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 import traceback
 from contextlib import closing, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from rag import backends
+from rag import backends, memory
 from rag.datatypes import Message
 from rag.errors import ModelError
 from rag.generator import LlamaGenerator
@@ -28,15 +29,15 @@ BROKEN = 70
 def work() -> None:
     """Answer requests until the other end closes its channels.
 
-    The options (JSON, in `sys.argv[1]`) are: `handles`, the channels' file descriptors; `excluded`,
-    variants of llama.cpp not to be used; and the arguments of LlamaGenerator.
+    The options (JSON, in `sys.argv[1]`) are: `handles`, the channels' file descriptors; and the arguments
+    of LlamaGenerator.
     """
     options = json.loads(sys.argv[1])
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold all the weights
+    memory.share_heaps()
     channels = [Connection(handle) for handle in options["handles"]]
     with _ending_with_the_process():
-        variant = backends.load_best(options["excluded"])
         aborting = _report_aborts()  # kept as long as llama.cpp may call it
         generator = LlamaGenerator(
             options["name"],
@@ -47,8 +48,7 @@ def work() -> None:
             options["most_bytes"],
         )
     serving = [
-        Thread(target=_serve, args=(channel, generator, variant), daemon=True)
-        for channel in channels
+        Thread(target=_serve, args=(channel, generator), daemon=True) for channel in channels
     ]
     for thread in serving:
         thread.start()
@@ -57,45 +57,45 @@ def work() -> None:
     del aborting
 
 
-def _serve(channel: _Channel, generator: LlamaGenerator, variant: str) -> None:
+def _serve(channel: _Channel, generator: LlamaGenerator) -> None:
     """Answer one channel's requests, one after the other."""
     with _ending_with_the_process():
         while True:
-            request = json.loads(channel.recv_bytes())
-            if request != "stop":  # one that came after the end of what it was to stop
-                _answer(channel, request, generator, variant)
+            received = json.loads(channel.recv_bytes())
+            if received != "stop":  # what that was to stop has ended
+                number, request = received
+                _answer(channel, number, request, generator)
 
 
-def _answer(channel: _Channel, request: Any, generator: LlamaGenerator, variant: str) -> None:
+def _answer(channel: _Channel, number: int, request: Any, generator: LlamaGenerator) -> None:
     try:
-        with closing(_replies(request, generator, variant)) as replies:
+        with closing(_replies(request, generator)) as replies:
             for reply in replies:
-                _send(channel, "reply", reply)
-                if channel.poll():  # nothing but "stop" is sent meanwhile
-                    channel.recv_bytes()
+                _send(channel, number, "reply", reply)
+                if channel.poll():  # whatever is sent meanwhile, no more of this is wanted
                     break
     except ModelError as error:
-        _send(channel, "error", [error.problem, error.remedy])
+        _send(channel, number, "error", [error.problem, error.remedy])
     else:
-        _send(channel, "end", None)
+        _send(channel, number, "end", None)
 
 
-def _send(channel: _Channel, kind: str, value: Any) -> None:
-    channel.send_bytes(json.dumps([kind, value]).encode())
+def _send(channel: _Channel, number: int, kind: str, value: Any) -> None:
+    channel.send_bytes(json.dumps([number, kind, value]).encode())
 
 
-def _replies(request: Any, generator: LlamaGenerator, variant: str) -> abc.Generator[Any]:
+def _replies(request: Any, generator: LlamaGenerator) -> abc.Generator[Any]:
     """What answers a request."""
     wanted, value = request
     match wanted:
-        case "variant":
-            yield variant
         case "about":
             yield [generator.context, generator.memory]
+        case "variant":
+            yield from backends.loading(*value)
         case "load":
             generator.load()
-            if value == "test":
-                generator.test_arithmetic()
+        case "test":
+            _test(generator)
         case "count_tokens":
             yield generator.count_tokens(_messages(value))
         case "short_answer":
@@ -105,6 +105,14 @@ def _replies(request: Any, generator: LlamaGenerator, variant: str) -> abc.Gener
         case "stream":
             with closing(generator.stream(_messages(value))) as pieces:
                 yield from pieces
+
+
+def _test(generator: LlamaGenerator) -> None:
+    """Where the arithmetic comes to what is not a number, end as a CPU ends what it cannot compute."""
+    try:
+        generator.test_arithmetic()
+    except ArithmeticError:
+        signal.raise_signal(signal.SIGFPE)
 
 
 def _messages(value: Any) -> list[Message]:
@@ -120,7 +128,7 @@ class _ending_with_the_process:  # noqa: N801 (reads as a phrase)
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
             return
-        if issubclass(kind, (EOFError, OSError)):
+        if issubclass(kind, (EOFError, ConnectionError)):
             os._exit(0)
         traceback.print_exc()
         sys.stderr.flush()

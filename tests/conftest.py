@@ -73,7 +73,7 @@ def _own_environment(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def encoder(cache: Path) -> Encoder:
-    return Encoder(MINILM.name, encoder_folder(MINILM.name, cache))
+    return Encoder(MINILM.name, encoder_folder(MINILM.name, cache), cache)
 
 
 @pytest.fixture(scope="session")

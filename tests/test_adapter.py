@@ -9,7 +9,7 @@ import pytest
 from llama_cpp import Llama, llama_get_logits_ith
 from numpy.typing import NDArray
 
-from rag import models
+from rag import backends, models
 from rag.adapter import merge
 from rag.datatypes import Excerpt, Prompt, ShortAnswer
 from rag.errors import ModelError
@@ -47,6 +47,7 @@ def last_logits(llama: Llama, text: str) -> NDArray[np.float32]:
 def test_merged_weights_say_what_llama_cpp_says_with_the_adapter_beside_them(
     cache: Path, tmp_path: Path
 ) -> None:
+    backends.load_best()
     base = generator_file(SMOLLM2.name, cache)
     merge(base, ADAPTER, tmp_path / "merged.gguf")
     prepared = {

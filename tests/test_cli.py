@@ -1,6 +1,7 @@
 """The commands as other programs and people use them."""
 
 import json
+import platform
 import shutil
 import signal
 import subprocess
@@ -224,14 +225,30 @@ def test_the_doctor_finds_nothing_or_says_what_it_mended(
 ) -> None:
     index = tmp_path / "index"
     shutil.copytree(index_folder, index)
-    assert rag("doctor", "--index", str(index))[:2] == (0, f"All is well with {index}.\n")
+    code, out, _ = rag("doctor", "--index", str(index))
+    assert (code, out.splitlines()[-1]) == (0, f"All is well with {index}.")
     (vectors,) = index.glob("*.faiss")
     vectors.write_bytes(vectors.read_bytes()[:-1])
     code, out, _ = rag("doctor", "--index", str(index), "--json")
     told = json.loads(out)
     assert (code, told["sound"], len(told["problems"])) == (0, True, 1)
     assert vectors.name in told["problems"][0]
-    assert rag("doctor", "--index", str(index))[:2] == (0, f"All is well with {index}.\n")
+    code, out, _ = rag("doctor", "--index", str(index))
+    assert (code, out.splitlines()[-1]) == (0, f"All is well with {index}.")
+
+
+def test_the_doctor_says_what_the_cpu_runs(rag, index_folder: Path) -> None:
+    _, out, _ = rag("doctor", "--index", str(index_folder), "--json")
+    machine = json.loads(out)["machine"]
+    assert machine["encoder"] in machine["encoder_seconds"]
+    assert machine["generator"] in machine["built"], "llama.cpp is built for several kinds of CPU"
+    if platform.machine() == "x86_64":
+        assert "x64" in machine["built"], "the variant that every x86-64 CPU runs"
+    assert machine["problem"] == ""
+    _, out, _ = rag("doctor", "--index", str(index_folder))
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines()[:3])
+    assert lines["CPU"] == machine["cpu"]
+    assert lines["llama.cpp"].startswith(machine["generator"])
 
 
 def test_what_cannot_be_mended_ends_with_1(rag, tmp_path: Path, index_folder: Path) -> None:

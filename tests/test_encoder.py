@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag.encoder import Encoder, Encoding, _batches, _in_whole_numbers
+from rag import arithmetic
+from rag.arithmetic import Way
+from rag.drafting import asking
+from rag.encoder import Encoder, Encoding, _batches
 from rag.errors import ModelError
+
+SEEDS = Path(__file__).parent.parent / "seeds"
 
 SHIP = "A ship ran aground in the harbour."
 VESSEL = "The vessel got stuck in port."
@@ -41,21 +44,15 @@ def test_vectors_have_length_one(encoder: Encoder) -> None:
 
 @pytest.fixture(scope="module")
 def plain(encoder: Encoder) -> Encoder:
-    """The same encoder on a processor without AVX2: all of it in float32."""
-    import torch
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cpu, "get_capabilities", dict)
-        slow = Encoder(encoder.name, encoder._folder)
-        slow.load()
-    return slow
+    """The same encoder, all of it in float32."""
+    return Encoder(encoder.name, encoder._folder, encoding=Encoding(dtype="float32"))
 
 
-def layers_in_whole_numbers(encoder: Encoder) -> int:
+def layers_in_int8(encoder: Encoder) -> int:
     return sum("forward" in vars(layer) for layer in encoder._model.network.modules())
 
 
-def test_whole_numbers_find_the_same_as_float32(encoder: Encoder, plain: Encoder) -> None:
+def test_the_fastest_arithmetic_finds_the_same_as_float32(encoder: Encoder, plain: Encoder) -> None:
     from sentence_transformers import SentenceTransformer
 
     texts = [*TEXTS, SHIP, "", "x " * 2000, "港口"]
@@ -66,68 +63,32 @@ def test_whole_numbers_find_the_same_as_float32(encoder: Encoder, plain: Encoder
     assert encoder.encode_question(question) @ plain.encode_question(question) >= 0.985
 
 
-def test_whole_numbers_are_for_processors_that_are_faster_with_them(
-    encoder: Encoder, plain: Encoder
-) -> None:
-    import torch
-
-    able = bool(torch.cpu.get_capabilities().get("avx2"))
-    assert bool(layers_in_whole_numbers(encoder)) is able
-    assert layers_in_whole_numbers(plain) == 0
+def test_it_computes_as_was_measured_to_be_fastest(encoder: Encoder, plain: Encoder) -> None:
+    assert bool(layers_in_int8(encoder)) is encoder.way.startswith("int8")
+    assert layers_in_int8(plain) == 0
 
 
 @pytest.mark.parametrize("failure", ["other vectors", "no vectors", "an error"])
-def test_where_whole_numbers_do_not_agree_everything_stays_in_float32(
+def test_where_int8_does_not_agree_everything_stays_in_float32(
     encoder: Encoder, plain: Encoder, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     import torch
 
-    def broken(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        if failure == "an error":
-            raise RuntimeError("not on this processor")
-        wrong = -1.0 if failure == "other vectors" else float("nan")
-        return torch.full((left.shape[0], right.shape[1]), wrong).cumsum(1)
+    def broken(layer: torch.nn.Linear) -> object:
+        def forward(values: torch.Tensor) -> torch.Tensor:
+            if failure == "an error":
+                raise RuntimeError("not on this processor")
+            wrong = -1.0 if failure == "other vectors" else float("nan")
+            return torch.full((*values.shape[:-1], layer.out_features), wrong).cumsum(-1)
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
-    monkeypatch.setattr(torch, "_int_mm", broken)
+        return forward
+
+    monkeypatch.setitem(arithmetic._INT8, Way.INT8_ONEDNN, broken)
     fallen_back = Encoder(encoder.name, encoder._folder)
+    fallen_back.way = Way.INT8_ONEDNN
     vectors = fallen_back.encode_passages([SHIP, RECIPE])
-    assert layers_in_whole_numbers(fallen_back) == 0
+    assert layers_in_int8(fallen_back) == 0
     assert np.allclose(vectors, plain.encode_passages([SHIP, RECIPE]), atol=1e-5)
-
-
-def test_a_layer_in_whole_numbers_does_what_the_layer_does() -> None:
-    import torch
-
-    torch.manual_seed(1)
-    for has_bias in (True, False):
-        layer = torch.nn.Linear(37, 21, bias=has_bias)
-        values = torch.randn(2, 5, 37) + 3  # far from the middle of what 8 bits hold
-        values[0, 0] = 0.0
-        got, expected = _in_whole_numbers(layer)(values), layer(values).detach()
-        assert got.shape == expected.shape
-        assert float((got - expected).norm() / expected.norm()) < 0.02
-
-
-def test_no_product_overflows_on_a_processor_without_vnni() -> None:
-    # There, products are added two by two in 16 bits. oneDNN reads the variable once, at its start.
-    program = """
-import torch
-from rag.encoder import _in_whole_numbers
-layer = torch.nn.Linear(512, 8, bias=False)
-torch.nn.init.constant_(layer.weight, 1.0)
-values = torch.ones(1, 512)
-values[0, 0] = -1.0
-print(float(_in_whole_numbers(layer)(values)[0, 0].detach()))
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    assert float(ran.stdout) == pytest.approx(510.0, rel=0.001)
 
 
 def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: Encoder) -> None:
@@ -364,14 +325,36 @@ def test_the_words_that_an_encoder_wants_in_front_are_put_there(
     assert np.allclose(tokens.vectors, expected.vectors, atol=1e-4), "they are no part of the text"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_another_way_to_compute_finds_the_same(
-    encoder: Encoder, plain: Encoder, dtype: str
-) -> None:
-    other = Encoder(encoder.name, encoder._folder, encoding=Encoding(dtype=dtype))
-    assert layers_in_whole_numbers(other) == 0
-    assert np.min(cosines(other.encode_passages(TEXTS), plain.encode_passages(TEXTS))) > 0.99
-    assert other.id == encoder.id, "nothing need be encoded anew"
+def test_an_index_stays_usable_whichever_arithmetic_made_or_queries_it(encoder: Encoder) -> None:
+    """The first ten hits of each arithmetic's queries, over each arithmetic's passages."""
+    articles = [path.read_text(encoding="utf-8") for path in sorted(SEEDS.glob("*.md"))]
+    passages = [p for text in articles for p in text.split("\n\n") if len(p) > 80][:120]
+    questions = [asked.question for p in passages if (asked := asking(p.split(". ")[0] + "."))]
+    made = {way: computing(encoder, way) for way in Way}
+    over = {way: other.encode_passages(passages) for way, other in made.items()}
+    queries = {
+        way: np.stack([other.encode_question(question) for question in questions])
+        for way, other in made.items()
+    }
+    assert len(questions) >= 25
+    assert all(other.id == encoder.id for other in made.values()), "nothing need be encoded anew"
+    expected = first_ten(queries[Way.FLOAT32], over[Way.FLOAT32])
+    for asked, queried in queries.items():
+        for made_by, vectors in over.items():
+            found = first_ten(queried, vectors)
+            shares = [len(f & e) / 10 for f, e in zip(found, expected, strict=True)]
+            assert np.mean(shares) >= 0.98, f"{asked} over {made_by}"
+
+
+def computing(encoder: Encoder, way: Way) -> Encoder:
+    """The same encoder in this arithmetic."""
+    other = Encoder(encoder.name, encoder._folder)
+    other.way = way
+    return other
+
+
+def first_ten(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> list[set[int]]:
+    return [set(row) for row in np.argsort(-(queries @ vectors.T), axis=1)[:, :10].tolist()]
 
 
 def test_fewer_dimensions_are_the_first_ones(encoder: Encoder, plain: Encoder) -> None:

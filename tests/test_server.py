@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unruly_server import unruly
 
+from rag import backends
 from rag import server as servers
 from rag.chatbot import Chatbot
 from rag.datatypes import Message, Mode
@@ -37,6 +38,9 @@ def real(cache: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--n_ctx", "2048"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--api_key", "sesame"]
     environment = {name: value for name, value in os.environ.items() if name != "HOST"}
+    module = backends.variants().get(backends.load_best())
+    if module:  # else the arithmetic is linked in
+        environment["GGML_BACKEND_PATH"] = str(module)
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     ) as process:

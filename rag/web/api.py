@@ -81,7 +81,11 @@ def offer(desk: Desk) -> None:
 
 
 def routes(desk: Desk) -> list[Any]:
-    """`/healthz`: the process answers; `/readyz`: the models are loaded and the index is open."""
+    """`/healthz`: the process answers; `/readyz`: the models are loaded and the index is open.
+
+    A language model that is off does not make it unready: questions are answered by quotations. A second
+    line of `/readyz` says why it is off.
+    """
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
@@ -93,7 +97,8 @@ def routes(desk: Desk) -> list[Any]:
             return PlainTextResponse(f"{desk.problem or EN('broken')}\n", 503)
         if not desk.settled:
             return PlainTextResponse("loading\n", 503)
-        return PlainTextResponse("ok\n")
+        off = desk.chatbot.problem if desk.chatbot else ""
+        return PlainTextResponse(f"ok\n{off}\n" if off else "ok\n")
 
     return [Route("/healthz", live), Route("/readyz", ready)]
 

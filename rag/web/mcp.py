@@ -234,6 +234,8 @@ def _result(text: str, json: dict[str, Any]) -> Any:
 
 def _answer_lines(answer: Answer) -> Iterator[str]:
     yield _line(answer.text)
+    if answer.notice:
+        yield EN(f"notice_{answer.notice.value}")
     for citation in answer.citations:
         yield f"\n[{citation.marker}] {_place(citation.quote)}"
         yield f"    “{_line(citation.quote.text)}”"

@@ -6,6 +6,7 @@ Only numbers, and names that stand in this program: nothing that was asked, noth
 from collections.abc import Callable
 from typing import Any
 
+from rag import memory
 from rag.web.desk import Desk
 from rag.web.journal import Ending, Face, Noted
 
@@ -69,9 +70,6 @@ class Metrics:
     def _show_state(self, desk: Desk) -> None:
         """Numbers that are looked up whenever somebody asks for them."""
         from prometheus_client import Gauge
-        from psutil import Process
-
-        process = Process()
 
         shown: dict[str, tuple[str, Callable[[], float]]] = {
             "questions_in_line": (
@@ -83,8 +81,8 @@ class Metrics:
                 lambda: self._longest_place,
             ),
             "resident_memory_bytes": (
-                "Memory that the process holds.",
-                lambda: process.memory_info().rss,
+                "Memory of the server and of the processes that it has started.",
+                memory.resident,
             ),
             "models_loaded": (
                 "1 once the models are loaded and the index is open.",

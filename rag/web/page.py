@@ -317,6 +317,8 @@ def _status(desk: Desk, t: Texts) -> str:
         return rendering.status(desk.problem or t("broken"), "", "")
     if not desk.settled or desk.chatbot is None:
         return rendering.status("", t("loading"), "loading")
+    if desk.chatbot.problem:
+        return rendering.status(desk.chatbot.problem, "", "")
     held = t.counted("n_articles", desk.chatbot.index.article_count)
     said = t("status", articles=held, generator=desk.settings.generator)
     return rendering.status("", said, "ready")

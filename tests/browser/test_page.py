@@ -236,6 +236,7 @@ def test_an_open_page_takes_a_new_index_and_every_change_of_it_without_a_restart
         rag_index(news, index)
         ask(page, "How long is the harbour bridge of Lindow?")
         expect(answer(page)).to_contain_text("412")
+        page.get_by_role("button", name="New chat").click()
         ask(page, "Where was the lost globe made?")
         expect(answer(page)).to_contain_text("Not answered")
         expect(page.locator("#sources section:visible")).not_to_contain_text("Antwerp")
