@@ -65,7 +65,10 @@ HOPELESS = 2.0
 """Times the float32 time for SHORT, from which a way is not measured further."""
 
 LONGEST_S = 60.0
-"""That all measurements may take."""
+"""After which no further way is tried; float32 always is, however slow the machine."""
+
+HANGING_S = 900.0
+"""After which a process that measures counts as hanging; importing torch alone may take a minute."""
 
 DEFAULT_CAPABILITY = {
     "ATEN_CPU_CAPABILITY": "default",
@@ -190,21 +193,24 @@ def _measure(folder: Path) -> Measured:
 def _run(
     folder: Path, ways: Sequence[Way], environment: Mapping[str, str], seconds: dict[Way, float]
 ) -> tuple[Way, str] | None:
-    """Measure the ways, in their order, into `seconds`; the one that ended the process, and how."""
+    """Measure the ways, in their order, into `seconds`; the one that crashed the process, and how.
+
+    Raises ModelError when the process ends with an error of Python's: that says nothing of the CPU.
+    """
     process = start_python(
         CHILD,
         [str(folder), list(ways)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         environment=os.environ | environment,
     )
     try:
-        said, _ = process.communicate(timeout=LONGEST_S)
-        reason = _reason(process.returncode)
+        said, problem = process.communicate(timeout=HANGING_S)
+        reason = _reason(process.returncode, problem)
     except subprocess.TimeoutExpired:
         process.kill()
         said, _ = process.communicate()
-        reason = f"takes longer than {LONGEST_S:.0f} s"
+        reason = f"takes longer than {HANGING_S:.0f} s"
     trying = ways[0]
     for line in said.decode(errors="replace").splitlines():
         way, took = json.loads(line)
@@ -215,10 +221,15 @@ def _run(
     return (trying, reason) if reason else None
 
 
-def _reason(status: int) -> str:
-    if status < 0:
-        return f"the process died of {signal.Signals(-status).name}"
-    return f"the process failed (status {status})" if status else ""
+def _reason(status: int, stderr: bytes) -> str:
+    """How a process died; empty when it did not."""
+    if status > 0:
+        *_, last = stderr.decode(errors="replace").strip().splitlines() or [f"status {status}"]
+        raise ModelError(
+            f"The encoder's arithmetic could not be measured: {last}.",
+            remedy="Install Footnote again: a package that it needs is not whole.",
+        )
+    return f"the process died of {signal.Signals(-status).name}" if status else ""
 
 
 # -- trying, in the process
@@ -235,17 +246,30 @@ def measure() -> None:
 
     torch.set_num_threads(1)
     model = _bert(folder)
+    began = time.perf_counter()
     expected, short_s = vectors_of(model), _seconds(model, SHORT, 3)
     for way in map(Way, ways):
+        if way is not Way.FLOAT32 and time.perf_counter() - began > LONGEST_S:
+            break
         _say(way, None)
-        applied = copy(model)
-        applied.network = deepcopy(model.network)
-        apply(applied.network, way)
-        once_s = _seconds(applied, SHORT, 2)
-        if once_s > HOPELESS * short_s:
-            _say(way, once_s * len(LONG) * LONG_TIMES)  # too much rather than too little
-        elif agree(vectors_of(applied), expected):
-            _say(way, _seconds(applied, LONG, 2))
+        with suppress(RuntimeError, AttributeError):  # this build of torch cannot do so
+            took = _tried(model, way, expected, short_s)
+            if took is not None:
+                _say(way, took)
+
+
+def _tried(model: "Bert", way: Way, expected: NDArray[np.float32], short_s: float) -> float | None:
+    """Seconds that the way takes for LONG, of which float32 takes `short_s` for SHORT.
+
+    None where its vectors are not the expected ones.
+    """
+    applied = copy(model)
+    applied.network = deepcopy(model.network)
+    apply(applied.network, way)
+    once_s = _seconds(applied, SHORT, 2)
+    if once_s > HOPELESS * short_s:
+        return once_s * len(LONG) * LONG_TIMES  # too much rather than too little
+    return _seconds(applied, LONG, 2) if agree(vectors_of(applied), expected) else None
 
 
 def _bert(folder: str) -> "Bert":

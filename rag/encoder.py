@@ -143,7 +143,7 @@ class Encoder:
     @cached_property
     def way(self) -> Way:
         """In which arithmetic it computes, if its vectors stay what they are in float32."""
-        embedded = encoder_folder(MINILM.name, self._cache) if self._cache else self._folder
+        embedded = MINILM.locate() / MINILM.folder
         return arithmetic.measured(self._cache, embedded).fastest(self._encoding.dtype)
 
     def load(self) -> None:
