@@ -103,7 +103,8 @@ bench: $(VENV)/installed
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
 BUILD = CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) \
   CMAKE_ARGS="-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/rag/llama-cpp.cmake $$CMAKE_ARGS"
-VARIANTS = $(VENV)/lib/python*/site-packages/llama_cpp/lib/libggml-cpu-*.so
+SEVERAL := $(filter x86_64 aarch64 arm64,$(shell uname -m))
+VARIANTS = $(VENV)/lib/python*/site-packages/llama_cpp/lib/libggml-cpu$(if $(SEVERAL),-)*
 LOG := $(VENV)/llama-cpp.log
 PROGRESS := awk 'match($$0, /^ *\[ *[0-9]+(\/[0-9]+|%)\]/) \
   {printf "\r    %s ", substr($$0, RSTART, RLENGTH); fflush(); shown = 1} END {if (shown) print ""}'

@@ -6,29 +6,6 @@
 # it runs. llama.cpp's default, code for the CPU that it is compiled on, dies on another one
 # (an image, a cached wheel) and on virtual machines that announce AMX but do not run it.
 
-set(GGML_NATIVE OFF)
-set(GGML_BACKEND_DL ON)
-set(GGML_CPU_ALL_VARIANTS ON)
-
-# Of llama.cpp's fourteen variants for x86, these; each takes a minute of one core to compile. None uses AMX.
-set(variants x64 haswell alderlake skylakex icelake)
-# For Arm, those of its list that most machines are of.
-list(APPEND variants armv8.0_1 armv8.2_1 armv8.2_2 armv8.6_1 armv8.6_2 apple_m1 apple_m2_m3 apple_m4)
-set(list "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp/ggml/src/CMakeLists.txt")
-file(READ "${list}" text)
-string(REGEX MATCHALL "ggml_add_cpu_backend_variant\\([a-z0-9_.]+" calls "${text}")
-foreach(call ${calls})
-  string(REPLACE "ggml_add_cpu_backend_variant(" "" variant "${call}")
-  if(NOT variant IN_LIST variants AND NOT variant STREQUAL "tag_name")
-    string(REGEX REPLACE "ggml_add_cpu_backend_variant\\(${variant}[ )][^\n]*" "" text "${text}")
-  endif()
-endforeach()
-file(WRITE "${list}" "${text}")
-
-# The modules are installed beside the other libraries, and found from there.
-set(CMAKE_INSTALL_BINDIR llama_cpp/lib)
-set(CMAKE_INSTALL_RPATH "$ORIGIN")
-
 # Nothing here uses the command-line programs' common code and the image models.
 set(LLAMA_BUILD_COMMON OFF)
 set(LLAVA_BUILD OFF)
@@ -43,3 +20,36 @@ function(compile_models_together)
     ${sources} TARGET_DIRECTORY llama PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 cmake_language(DEFER CALL compile_models_together)
+
+# On other machines it is llama.cpp's own build, for the CPU that it is compiled on.
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64|aarch64|arm64|ARM64)$"
+   OR NOT CMAKE_SYSTEM_NAME MATCHES "^(Linux|Darwin)$")
+  return()
+endif()
+
+set(GGML_NATIVE OFF)
+set(GGML_BACKEND_DL ON)
+set(GGML_CPU_ALL_VARIANTS ON)
+
+# Each variant takes a minute of one core to compile: those are left out that few machines need, and those
+# that use AMX. Left for x86 are x64, haswell, alderlake, skylakex and icelake.
+set(left_out sse42 sandybridge ivybridge piledriver cannonlake cascadelake cooperlake zen4 sapphirerapids)
+list(APPEND left_out armv8.2_3 armv9.2_1 armv9.2_2 apple_m4)
+set(list "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp/ggml/src/CMakeLists.txt")
+file(READ "${list}" text)
+foreach(variant ${left_out})
+  string(REPLACE "." "\\." variant "${variant}")
+  string(REGEX REPLACE "ggml_add_cpu_backend_variant\\(${variant}[ )][^\n]*" "" text "${text}")
+endforeach()
+# CPUs with DOTPROD alone are rare; those with MATMUL_INT8 and without SVE are not (Apple's, under Linux).
+string(REGEX REPLACE "ggml_add_cpu_backend_variant\\(armv8\\.2_1 +DOTPROD\\)"
+  "ggml_add_cpu_backend_variant(armv8.6_0 DOTPROD FP16_VECTOR_ARITHMETIC MATMUL_INT8)" text "${text}")
+file(WRITE "${list}" "${text}")
+
+# The modules are installed beside the other libraries, and find these there.
+set(CMAKE_INSTALL_BINDIR llama_cpp/lib)
+if(APPLE)
+  set(CMAKE_INSTALL_RPATH "@loader_path")
+else()
+  set(CMAKE_INSTALL_RPATH "$ORIGIN")
+endif()
