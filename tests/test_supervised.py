@@ -99,8 +99,11 @@ def chatbot_with(index_folder: Path, encoder: Encoder) -> Iterator[Ask]:
 
 
 def processes() -> list[psutil.Process]:
-    """The workers of this process, those that have died and were not noticed among them."""
-    children = psutil.Process().children(recursive=True)
+    """The workers of this process, those that have died and were not noticed among them.
+
+    Servers that other tests started have workers of their own, which are not children of this process.
+    """
+    children = psutil.Process().children()
     return [child for child in children if child.status() == "zombie" or is_worker(child)]
 
 
