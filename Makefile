@@ -35,10 +35,11 @@ test-all-pythons:
 	@failed=; for version in $(PYTHONS); do \
 	  python=$$(for each in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
 	    "$$each" -c "" 2>/dev/null && echo "$$each" && break; done); \
-	  if [ -z "$$python" ]; then result="$$result\n$$version: not installed"; \
+	  if [ -z "$$python" ]; then results="$$results|Python $$version: not installed"; \
 	  elif $(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venv-$$version; \
-	  then result="$$result\n$$version: passed"; else result="$$result\n$$version: failed"; failed=1; fi; done; \
-	  printf "$$result\n"; test -z "$$failed"
+	  then results="$$results|Python $$version: passed"; \
+	  else results="$$results|Python $$version: failed"; failed=1; fi; done; \
+	echo "$$results" | tr '|' '\n'; test -z "$$failed"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -94,6 +95,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/passages.py $(DATA)/clapnq $(DATA)/mtrag
 	$(BIN)/python benchmarks/followups.py $(DATA)/trec_cast/questions.jsonl
 	$(BIN)/python benchmarks/searching.py $(DATA)/reuters21578/articles.jsonl.gz
+	$(BIN)/python benchmarks/agreement.py $(DATA)/squad2
 	$(BIN)/python benchmarks/encoding.py $(DATA)/scifact $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/indexing.py $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/million.py $(DATA)/squad2
