@@ -1,12 +1,13 @@
-# make app    installs Footnote, indexes the articles, serves the page
-# make test   installs what the tests need and runs them all
-# make test-all-pythons  the same with each of Python 3.11, 3.12 and 3.13 that is installed
-# make check  style, types and who imports whom
-# make fix    puts right what can be put right by itself
-# make screenshot  takes the README's picture of the page
-# make space  builds a Space's environment by its own command, runs the repository in it, asks a question
-# make bench  measures answers, searching, encoding and indexing, in about three hours (DATA=… for the
-#             folder of question sets and articles)
+# make app               install Footnote, index the articles, serve the page
+# make test              install the test dependencies and run all tests
+# make test-all-pythons  run the tests with each of Python 3.11, 3.12 and 3.13 that is installed
+# make check             lint, types and import contracts
+# make fix               format the code, regenerate requirements.txt and the tables in docs/
+# make docs              build the documentation site into site/
+# make screenshot        take the README's screenshot of the page
+# make space             run the repository as a Hugging Face Space does, and ask it a question
+# make bench             run the benchmarks, in about three hours (DATA=... names the folder of
+#                        question sets and articles)
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,11 +16,11 @@ DATA ?= $(firstword $(wildcard data ../*/data))
 
 SAMPLES := $(or $(TMPDIR),/tmp)/footnote-benchmarks/samples
 
-# A build of PyTorch without CUDA, which is gigabytes smaller; used when it answers.
+# A build of PyTorch without CUDA, which is gigabytes smaller; used if this index can be reached.
 TORCH := torch==2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: app test test-all-pythons check fix screenshot space bench
+.PHONY: app test test-all-pythons check fix docs screenshot space bench
 
 app: $(VENV)/installed
 	-@$(BIN)/rag index
@@ -29,7 +30,7 @@ test: $(VENV)/installed-dev
 	@$(MAKE) --no-print-directory chromium
 	$(BIN)/python -m pytest
 
-# Each Python in an environment of its own (.venv-3.12, …), which stays for the next time.
+# Each Python has its own environment (.venv-3.12, ...), which is kept for the next run.
 PYTHONS := 3.11 3.12 3.13
 test-all-pythons:
 	@failed=; for version in $(PYTHONS); do \
@@ -52,21 +53,25 @@ fix: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/python .ci/generate.py
 
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 screenshot: $(VENV)/installed-dev chromium
 	$(BIN)/rag index seeds
 	$(BIN)/python tests/browser/screenshot.py
 
-# As near to a Space's image as it comes without Docker. Its user is another than root, who cannot
-# run what stands in root's home: hence the system's Python, where there is one. Indexes that are out of
-# reach are tried once more at most, or each of a hundred packages would wait for them.
+# As close to a Space's image as possible without Docker. The Space's user is not root and cannot run
+# programs in root's home, so the system's Python is used if there is one. Unreachable package indexes
+# are retried only once, because each of a hundred packages would wait for them.
 SPACE := $(or $(TMPDIR),/tmp)/footnote-space
 SPACE_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
-SDK_VERSION = $(shell sed -n 's/^sdk_version: //p' README.md)
+SPACE_README := rag/deploy/space-readme.md
+SDK_VERSION = $(shell sed -n 's/^sdk_version: //p' $(SPACE_README))
 
 space: $(VENV)/installed-dev chromium $(SPACE)/installed
 	FOOTNOTE_SPACE=$(SPACE) $(BIN)/python -m pytest tests/browser/space.py
 
-$(SPACE)/installed: requirements.txt README.md
+$(SPACE)/installed: requirements.txt $(SPACE_README)
 	@echo "Building a Space's environment in $(SPACE): minutes, more if llama.cpp has to be compiled."
 	@rm -rf $(SPACE) && mkdir -p $(SPACE) && cp requirements.txt $(SPACE)
 	@$(SPACE_PYTHON) -m venv $(SPACE)/venv
@@ -75,7 +80,7 @@ $(SPACE)/installed: requirements.txt README.md
 	@touch $@
 
 bench: $(VENV)/installed
-	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "There are no question sets in '$(DATA)': make bench DATA=FOLDER"; exit 1; }
+	@test -f "$(DATA)/squad2/articles.jsonl" || { echo "No question sets in '$(DATA)'. Run: make bench DATA=FOLDER"; exit 1; }
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2 --leave-out 3
 	$(BIN)/python benchmarks/answers.py $(DATA)/squad2
 	$(BIN)/python benchmarks/answers.py $(DATA)/clapnq
@@ -100,18 +105,18 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/indexing.py $(DATA)/reuters21578/articles.jsonl.gz
 	$(BIN)/python benchmarks/million.py $(DATA)/squad2
 
-# llama.cpp is compiled for several kinds of CPU at once (rag/llama-cpp.cmake). pip may have kept a build from
-# elsewhere that runs on one kind only; then it is compiled again.
+# llama.cpp is compiled for several kinds of CPU at once (rag/models/generation/llama-cpp.cmake). pip's
+# cache may contain another build for one kind only; it is then compiled again.
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
 BUILD = CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) \
-  CMAKE_ARGS="-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/rag/llama-cpp.cmake $$CMAKE_ARGS"
+  CMAKE_ARGS="-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/rag/models/generation/llama-cpp.cmake $$CMAKE_ARGS"
 SEVERAL := $(filter x86_64 aarch64 arm64,$(shell uname -m))
 VARIANTS = $(VENV)/lib/python*/site-packages/llama_cpp/lib/libggml-cpu$(if $(SEVERAL),-)*
 LOG := $(VENV)/llama-cpp.log
 PROGRESS := awk 'match($$0, /^ *\[ *[0-9]+(\/[0-9]+|%)\]/) \
   {printf "\r    %s ", substr($$0, RSTART, RLENGTH); fflush(); shown = 1} END {if (shown) print ""}'
 
-$(VENV)/installed: pyproject.toml rag/llama-cpp.cmake
+$(VENV)/installed: pyproject.toml rag/models/generation/llama-cpp.cmake
 	@echo "Installing into $(VENV): about 6 minutes the first time, most of them for compiling llama.cpp."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@index=; if $(BIN)/python -c "import urllib.request; urllib.request.urlopen('$(TORCH_INDEX)/torch/', timeout=5)" 2>/dev/null; \
@@ -122,13 +127,13 @@ $(VENV)/installed: pyproject.toml rag/llama-cpp.cmake
 	  ls $(VARIANTS) >/dev/null 2>&1 || { $(BUILD) $(BIN)/pip install --verbose $$cache "$(LLAMA_CPP)" 2>&1 \
 	    | tee $(LOG) | $(PROGRESS); }; done
 	@ls $(VARIANTS) >/dev/null 2>&1 || { tail -n 20 $(LOG); \
-	  echo "llama.cpp could not be compiled; the end of $(LOG) says why."; exit 1; }
+	  echo "llama.cpp could not be compiled. See the end of $(LOG)."; exit 1; }
 	@echo "3/3 everything else"
 	@$(BUILD) $(BIN)/pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@echo "Installing what the tests need."
+	@echo "Installing the test dependencies."
 	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 

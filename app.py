@@ -1,21 +1,26 @@
-"""The chat page, for a browser and for a Hugging Face Space; settings come from the environment."""
+"""Entry point of a Hugging Face Space: index the articles, then serve the chat page.
+
+Settings come from the environment.
+"""
 
 import sys
 from pathlib import Path
 
-from rag import cli, settings, web
+from rag import server, settings
+from rag.cli.index import index_command
 from rag.errors import NoIndex, RagError
-from rag.index import PassageIndex
+from rag.store.reader import IndexReader
 
 ARTICLES = Path("articles")
-"""Whatever articles are put here are indexed at every start; without it, the sample articles once."""
+"""Folder of articles, indexed at every start; without it, the sample articles are indexed once."""
 
 
 def main() -> int:
+    """Run until interrupted, and return the exit code."""
     try:
-        chosen = settings.load()
-        bring_in_line(chosen.index)
-        web.serve(chosen)
+        app_settings = settings.load()
+        sync_index(app_settings.index)
+        server.serve(app_settings)
     except RagError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -24,14 +29,15 @@ def main() -> int:
     return 0
 
 
-def bring_in_line(index: Path) -> None:
+def sync_index(index: Path) -> None:
+    """Update the index from the user's articles, or build one of the sample articles if there is none."""
     if ARTICLES.is_dir():
-        cli.index_command([ARTICLES])
+        index_command([ARTICLES])
         return
     try:
-        PassageIndex.open(index).close()
+        IndexReader.open(index).close()
     except NoIndex:
-        cli.index_command()
+        index_command()
 
 
 if __name__ == "__main__":

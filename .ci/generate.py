@@ -1,47 +1,53 @@
-"""Write what is made from the code: requirements.txt, the tables of settings and of models."""
+"""Generate requirements.txt and the tables of settings and models in docs/ from the code."""
 
 import re
 import tomllib
 from pathlib import Path
 
-from rag.catalogue import as_table
+from rag.models.registry import as_table
 from rag.settings import table
 
 ROOT = Path(__file__).parent.parent
+SETTINGS_FILE = ROOT / "docs" / "settings.md"
+MODELS_FILE = ROOT / "docs" / "models.md"
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 LLAMA_CPP = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
-SETTINGS, MODELS = (
-    re.compile(rf"(<!-- {what} -->\n).*?(<!-- /{what} -->)", re.DOTALL)
-    for what in ("settings", "models")
-)
 
 
 def requirements() -> str:
-    """What a Space installs: every dependency but gradio, which it brings in the README's version."""
+    """Return requirements.txt for a Space: every dependency except gradio.
+
+    The Space installs gradio itself, in the version of rag/deploy/space-readme.md.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [line for line in project["dependencies"] if not line.startswith("gradio")]
+    dependencies = [line for line in project["dependencies"] if not line.startswith("gradio")]
     head = [
-        "# Made from pyproject.toml by `make fix`, for Spaces.",
+        "# Generated from pyproject.toml by `make fix`, for Hugging Face Spaces.",
         f"--extra-index-url {CPU_TORCH}",
-        "# Has llama.cpp compiled, of most versions; where not, the Space compiles it.",
+        "# Prebuilt wheels of most versions of llama-cpp-python; pip compiles the others.",
         f"--extra-index-url {LLAMA_CPP}",
     ]
-    return "\n".join([*head, *wanted, ""])
+    return "\n".join([*head, *dependencies, ""])
 
 
-def readme() -> str:
-    """The README with the table of settings as the code has it."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return SETTINGS.sub(lambda found: f"{found[1]}{table()}\n{found[2]}", text)
+def settings() -> str:
+    """Return docs/settings.md with the table of all settings."""
+    return _with_table(SETTINGS_FILE, "settings", table())
 
 
 def models() -> str:
-    """docs/models.md with the table of models as the code has it."""
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    return MODELS.sub(lambda found: f"{found[1]}{as_table()}\n{found[2]}", text)
+    """Return docs/models.md with the table of the models in the registry."""
+    return _with_table(MODELS_FILE, "models", as_table())
+
+
+def _with_table(file: Path, marker: str, rows: str) -> str:
+    """Replace the lines between `<!-- marker -->` and `<!-- /marker -->`."""
+    generated = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    text = file.read_text(encoding="utf-8")
+    return generated.sub(lambda match: f"{match[1]}{rows}\n{match[2]}", text)
 
 
 if __name__ == "__main__":
     (ROOT / "requirements.txt").write_text(requirements())
-    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
-    (ROOT / "docs" / "models.md").write_text(models(), encoding="utf-8")
+    SETTINGS_FILE.write_text(settings(), encoding="utf-8")
+    MODELS_FILE.write_text(models(), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""How many answers are right: `python benchmarks/answers.py SET [QUESTIONS] [--leave-out N]`.
+"""Accuracy of answers: `python benchmarks/answers.py SET [QUESTIONS] [--leave-out N]`.
 
-Asks a fixed sample of a set's questions (200), a third of them unanswerable, and prints what the
-generator's draft alone, the quotation alone, and the whole come to. With --leave-out, every Nth article
-that questions are about is left out of the index, and those questions are the unanswerable ones.
+Asks a fixed sample of a dataset's questions (200), a third of them unanswerable, and scores the
+generator's draft alone, the quotation alone, and the whole answer. With --leave-out, every Nth article
+that questions are about is left out of the index, and its questions are the unanswerable ones.
 """
 
 import argparse
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from common import Row, index_of, rows, sample, table
+from common import Row, build_index, rows, sample, table
 
-from rag.chatbot import Chatbot
-from rag.citations import quote
-from rag.datatypes import Answer, Mode, StandaloneQuestion
-from rag.evaluation import f1, holds
-from rag.evidence import weigh, worth_quoting
+from rag.answering.chatbot import Chatbot
+from rag.answering.evidence import score_sentences, select_quotes
+from rag.answering.quote import quote_evidence
+from rag.evaluation.runner import contains_answer, f1
 from rag.settings import load
+from rag.types import Answer, Mode, SearchQuery
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question, its answer, and what its parts would have answered alone; None is a refusal."""
+class QuestionResult:
+    """A question, its answer, and the answers of the parts alone; None is a refusal."""
 
     row: Row
     answer: Answer
@@ -37,100 +37,129 @@ class Asked:
         return None if self.answer.mode is Mode.REFUSED else self.answer.text
 
 
-def main(data: Path, most: int, leave_out: int) -> None:
+def main(data: Path, sample_size: int, leave_out: int) -> None:
     questions = [q for q in rows(data / "questions.jsonl") if "question" in q]
     articles = data / "articles.jsonl"
     if leave_out:
-        articles, questions = without(data, questions, leave_out)
-    chatbot = Chatbot.open(load(index=index_of(articles)))
+        articles, questions = leave_out_articles(data, questions, leave_out)
+    chatbot = Chatbot.open(load(index=build_index(articles)))
     chatbot.load()
-    yes = sample([q for q in questions if not q.get("unanswerable")], most - most // 3)
-    no = sample([q for q in questions if q.get("unanswerable")], most // 3)
-    asked = [ask(chatbot, row) for row in [*yes, *no]]
-    parts: dict[str, Callable[[Asked], str | None]] = {
-        "draft alone": lambda a: a.draft,
-        "quotation alone": lambda a: a.quotation,
-        "the whole": lambda a: a.whole,
+    answerable = sample(
+        [q for q in questions if not q.get("unanswerable")], sample_size - sample_size // 3
+    )
+    unanswerable = sample([q for q in questions if q.get("unanswerable")], sample_size // 3)
+    results = [ask(chatbot, row) for row in [*answerable, *unanswerable]]
+    variants: dict[str, Callable[[QuestionResult], str | None]] = {
+        "draft alone": lambda result: result.draft,
+        "quotation alone": lambda result: result.quotation,
+        "the whole": lambda result: result.whole,
     }
-    lines = [[name, *scores(asked, part)] for name, part in parts.items()]
-    print(table(["answered by", *HEAD], lines))
+    lines = [[name, *score_row(results, variant)] for name, variant in variants.items()]
+    print(table(["answered by", *SCORE_COLUMNS], lines))
     print()
-    print(table(["measure", "value"], about(chatbot, asked)))
+    print(table(["measure", "value"], summary_rows(chatbot, results)))
 
 
-def without(data: Path, questions: list[Row], every: int) -> tuple[Path, list[Row]]:
-    """The articles less every Nth that is asked about, and the questions as they then are."""
-    titles = set(sorted({q["article_ids"][0] for q in questions if q.get("article_ids")})[::every])
-    kept = [row for row in rows(data / "articles.jsonl") if row["id"] not in titles]
-    folder = Path(tempfile.gettempdir()) / "footnote-benchmarks" / f"{data.name}-without-{every}"
+def leave_out_articles(data: Path, questions: list[Row], step: int) -> tuple[Path, list[Row]]:
+    """Leave out every Nth article that is asked about.
+
+    Returns:
+        The file of the remaining articles, and the questions, unanswerable if theirs is left out.
+    """
+    excluded = set(sorted({q["article_ids"][0] for q in questions if q.get("article_ids")})[::step])
+    remaining = [row for row in rows(data / "articles.jsonl") if row["id"] not in excluded]
+    folder = Path(tempfile.gettempdir()) / "footnote-benchmarks" / f"{data.name}-without-{step}"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "articles.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    file.write_text("".join(json.dumps(row) + "\n" for row in remaining), encoding="utf-8")
     answerable = [q for q in questions if not q.get("unanswerable")]
-    gone = [q["article_ids"][0] in titles for q in answerable]
+    is_excluded = [q["article_ids"][0] in excluded for q in answerable]
     return file, [
-        {**q, "unanswerable": left_out} for q, left_out in zip(answerable, gone, strict=True)
+        {**q, "unanswerable": left_out} for q, left_out in zip(answerable, is_excluded, strict=True)
     ]
 
 
-def ask(chatbot: Chatbot, row: Row) -> Asked:
+def ask(chatbot: Chatbot, row: Row) -> QuestionResult:
     *_, answer = chatbot.ask(row["question"])
-    question = StandaloneQuestion(row["question"])
-    evidence = weigh(question, answer.hits, chatbot.encoder, chatbot.index.rarity)
+    question = SearchQuery(row["question"])
+    evidence = score_sentences(question, answer.hits, chatbot.encoder, chatbot.index.idf)
     refused = answer.mode is Mode.REFUSED
-    drafted = " ".join(s.text for s in answer.sentences if not s.quoted)
-    quotation = None if refused else quote(worth_quoting(question, evidence)).text
-    return Asked(row, answer, None if refused else drafted, quotation)
+    draft = " ".join(s.text for s in answer.sentences if not s.quoted)
+    quotation = None if refused else quote_evidence(select_quotes(question, evidence)).text
+    return QuestionResult(row, answer, None if refused else draft, quotation)
 
 
-HEAD = ["right", "wrong", "refused", "F1", "unanswerable refused", "words, median", "words, 95 %"]
+SCORE_COLUMNS = [
+    "right",
+    "wrong",
+    "refused",
+    "F1",
+    "unanswerable refused",
+    "words, median",
+    "words, 95 %",
+]
 
 
-def scores(asked: Sequence[Asked], part: Callable[[Asked], str | None]) -> list[str]:
-    yes = [(a.row["answers"], part(a)) for a in asked if not a.row.get("unanswerable")]
-    no = [part(a) for a in asked if a.row.get("unanswerable")]
-    given = [(answers, text) for answers, text in yes if text is not None]
-    right = sum(holds(text, answers) for answers, text in given)
-    words = sorted(len(text.split()) for _, text in given) or [0]
+def score_row(
+    results: Sequence[QuestionResult], variant: Callable[[QuestionResult], str | None]
+) -> list[str]:
+    answerable = [
+        (result.row["answers"], variant(result))
+        for result in results
+        if not result.row.get("unanswerable")
+    ]
+    unanswerable = [variant(result) for result in results if result.row.get("unanswerable")]
+    answered = [(answers, text) for answers, text in answerable if text is not None]
+    right = sum(contains_answer(text, answers) for answers, text in answered)
+    best_f1 = [max(f1(text, answer) for answer in answers) for answers, text in answered]
+    words = sorted(len(text.split()) for _, text in answered) or [0]
     return [
-        share(right, len(yes)),
-        share(len(given) - right, len(yes)),
-        share(len(yes) - len(given), len(yes)),
-        f"{sum(max(f1(text, answer) for answer in answers) for answers, text in given) / len(yes):.2f}",
-        share(sum(text is None for text in no), len(no)),
+        share(right, len(answerable)),
+        share(len(answered) - right, len(answerable)),
+        share(len(answerable) - len(answered), len(answerable)),
+        f"{sum(best_f1) / len(answerable):.2f}",
+        share(sum(text is None for text in unanswerable), len(unanswerable)),
         str(median(words)),
         str(words[int(0.95 * (len(words) - 1))]),
     ]
 
 
-def about(chatbot: Chatbot, asked: Sequence[Asked]) -> list[list[str]]:
-    answers = [a.answer for a in asked]
+def summary_rows(chatbot: Chatbot, results: Sequence[QuestionResult]) -> list[list[str]]:
+    answers = [result.answer for result in results]
     quotes = [citation.quote for answer in answers for citation in answer.citations]
-    exact = 0
+    exact_quotes = 0
     for excerpt in quotes:
         article = chatbot.index.article(excerpt.article_id)
-        exact += article is not None and article.text[excerpt.start : excerpt.end] == excerpt.text
+        exact_quotes += (
+            article is not None and article.text[excerpt.start : excerpt.end] == excerpt.text
+        )
     right = [
-        a for a in asked
-        if not a.row.get("unanswerable") and a.whole and holds(a.whole, a.row["answers"])
-    ]  # fmt: skip
-    cited = sum(
-        any(holds(citation.quote.text, a.row["answers"]) for citation in a.answer.citations)
-        for a in right
+        result
+        for result in results
+        if not result.row.get("unanswerable")
+        and result.whole
+        and contains_answer(result.whole, result.row["answers"])
+    ]
+    cited_right = sum(
+        any(
+            contains_answer(citation.quote.text, result.row["answers"])
+            for citation in result.answer.citations
+        )
+        for result in right
     )
-    first = [t for answer in answers if (t := answer.timings.first_token_s) is not None]
+    first_token_s = [t for answer in answers if (t := answer.timings.first_token_s) is not None]
     written = sum(answer.mode is Mode.WRITTEN for answer in answers)
     return [
-        ["right answers whose quote holds the answer", share(cited, len(right))],
-        ["quotes exact", share(exact, len(quotes))],
+        ["right answers whose quote contains the answer", share(cited_right, len(right))],
+        ["quotes exact", share(exact_quotes, len(quotes))],
         ["answers written (the others: quoted or refused)", share(written, len(answers))],
-        ["median seconds to the first token of the draft", f"{median(first or [0]):.2f}"],
-        ["median seconds an answer", f"{median(a.timings.total_s for a in answers):.2f}"],
+        ["median seconds to the first token of the draft", f"{median(first_token_s or [0]):.2f}"],
+        ["median seconds an answer", f"{median(result.timings.total_s for result in answers):.2f}"],
     ]
 
 
-def share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%} ({part} of {whole})" if whole else "none"
+def share(variant: int, whole: int) -> str:
+    return f"{variant / whole:.1%} ({variant} of {whole})" if whole else "none"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How well the check tells what holds: `python benchmarks/checking.py CLAIMS`.
+"""Accuracy of the verification of claims: `python benchmarks/checking.py CLAIMS`.
 
-CLAIMS is a JSON Lines file of `claim`, `evidence` and `label`, of which "Fully attributable" means that
-the evidence holds all of the claim.
+CLAIMS is a JSON Lines file of `claim`, `evidence` and `label`, where the label "Fully attributable"
+means that the evidence supports the whole claim.
 """
 
 import sys
@@ -10,26 +10,39 @@ from zlib import crc32
 
 from common import rows, table
 
-from rag.citations import judge
-from rag.datatypes import Excerpt, Verdict
+from rag.answering.verify import verify_claim
+from rag.types import Excerpt, Verdict
 
-HOLDS = "Fully attributable"
+FULLY_ATTRIBUTABLE = "Fully attributable"
 
 
 def main(claims: Path) -> None:
     lines = []
-    for half in ("tuned", "other"):
-        passed: dict[bool, list[bool]] = {True: [], False: []}
+    for split in ("tuned", "other"):
+        accepted: dict[bool, list[bool]] = {True: [], False: []}
         for row in rows(claims):
-            if (crc32(row["id"].encode()) % 2 == 0) == (half == "tuned"):
+            if (crc32(row["id"].encode()) % 2 == 0) == (split == "tuned"):
                 text = row["evidence"]
-                found = judge(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
-                passed[row["label"] == HOLDS].append(found.verdict is Verdict.SUPPORTED)
-        kept, let = (sum(passed[holds]) / len(passed[holds]) for holds in (True, False))
-        balanced = (kept + 1 - let) / 2
-        count = str(sum(map(len, passed.values())))
-        lines.append([half, count, f"{kept:.3f}", f"{let:.3f}", f"{balanced:.3f}"])
-    head = ["half", "claims", "of what holds, kept", "of the rest, let through"]
+                judgement = verify_claim(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
+                accepted[row["label"] == FULLY_ATTRIBUTABLE].append(
+                    judgement.verdict is Verdict.SUPPORTED
+                )
+        true_positive_rate, false_positive_rate = (
+            sum(accepted[is_supported]) / len(accepted[is_supported])
+            for is_supported in (True, False)
+        )
+        balanced_accuracy = (true_positive_rate + 1 - false_positive_rate) / 2
+        count = str(sum(map(len, accepted.values())))
+        lines.append(
+            [
+                split,
+                count,
+                f"{true_positive_rate:.3f}",
+                f"{false_positive_rate:.3f}",
+                f"{balanced_accuracy:.3f}",
+            ]
+        )
+    head = ["split", "claims", "supported, accepted", "others, accepted"]
     print(table([*head, "balanced accuracy"], lines))
 
 

@@ -1,7 +1,7 @@
-"""What the benchmarks share: question sets as JSON Lines, their indexes, tables.
+"""Shared by the benchmarks: reading datasets, building their indexes, and printing tables.
 
-A set is a folder with `articles.jsonl` (rows of articles, see the README) and `questions.jsonl`
-(`question`, `answers` or `unanswerable`).
+A dataset is a folder with `articles.jsonl` (rows of articles, see the README) and `questions.jsonl`
+(rows with `question`, and `answers` or `unanswerable`).
 """
 
 import json
@@ -16,38 +16,41 @@ from typing import Any
 Row = dict[str, Any]
 
 SEED = 7
+"""Seed of every random choice, so that runs can be compared."""
 
 
 def rows(path: Path) -> list[Row]:
+    """Return the rows of a JSON Lines file."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
-def sample(questions: list[Row], most: int) -> list[Row]:
-    """The same questions on every run."""
-    return random.Random(SEED).sample(questions, min(most, len(questions)))
+def sample(questions: list[Row], size: int) -> list[Row]:
+    """Return at most `size` questions, the same ones on every run."""
+    return random.Random(SEED).sample(questions, min(size, len(questions)))
 
 
-def indexed(data: Path) -> Path:
-    """An index of the set's articles, kept in the temporary folder between runs."""
-    return index_of(data / "articles.jsonl")
+def build_dataset_index(data: Path) -> Path:
+    """Return an index of a dataset's articles, kept in the temporary folder between runs."""
+    return build_index(data / "articles.jsonl")
 
 
-def index_of(articles: Path) -> Path:
-    """An index of a file of articles, kept in the temporary folder between runs."""
-    whole = articles.resolve()
-    name = f"{whole.parent.name}-{sha256(str(whole).encode()).hexdigest()[:8]}"
+def build_index(articles: Path) -> Path:
+    """Return an index of a file of articles, kept in the temporary folder between runs."""
+    path = articles.resolve()
+    name = f"{path.parent.name}-{sha256(str(path).encode()).hexdigest()[:8]}"
     index = Path(tempfile.gettempdir()) / "footnote-benchmarks" / name
     rag("index", str(articles), "--index", str(index), "--json")
     return index
 
 
-def rag(*words: str) -> list[Row]:
-    """Run a command of `rag` and read what it prints; its progress shows."""
-    ran = subprocess.run([sys.executable, "-m", "rag", *words], stdout=subprocess.PIPE, check=True)
-    return [json.loads(line) for line in ran.stdout.decode().splitlines()]
+def rag(*arguments: str) -> list[Row]:
+    """Run a `rag` command and return the JSON objects on its stdout; stderr is passed through."""
+    command = [sys.executable, "-m", "rag", *arguments]
+    completed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return [json.loads(line) for line in completed.stdout.decode().splitlines()]
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *lines])

@@ -1,11 +1,11 @@
-"""Whether Footnote runs on other kinds of CPU: `python benchmarks/cpus.py [CPU …]`.
+"""Compatibility with other kinds of CPU: `python benchmarks/cpus.py [CPU …]`.
 
-Needs QEMU (Debian: `apt-get install qemu-user`), whose names of CPUs these are. Indexes two short
-articles and asks a question on each CPU: QEMU runs every process, the children too, announces that CPU's
-instructions, and lets a process die of others. It takes about twenty minutes for each. The first row is
+Needs QEMU (Debian: `apt-get install qemu-user`), which defines the names of the CPUs. Indexes two short
+articles and asks a question on each CPU. QEMU runs every process and its children, announces that CPU's
+instructions, and kills a process that uses others. Each CPU takes about twenty minutes. The first row is
 this machine's own CPU, which prepares the generator's weights for all.
 
-QEMU 7.2 does not imitate AVX-512 and VNNI: a Skylake-Server, say, is one without them.
+QEMU 7.2 does not emulate AVX-512 and VNNI, not even for Skylake-Server.
 """
 
 import json
@@ -20,12 +20,12 @@ from time import perf_counter
 
 from common import table
 
-from rag.arithmetic import Measured, Way
+from rag.models.embedding.arithmetic import Arithmetic, ArithmeticTimings
 
 CPUS = ["Nehalem", "Westmere", "Haswell", "Skylake-Server", "EPYC", "max"]
-"""Without AVX and AES; without AVX; with AVX2, of Intel and of AMD; and all that QEMU imitates."""
+"""Without AVX and AES; without AVX; with AVX2, of Intel and of AMD; and all that QEMU emulates."""
 
-OWN = "this machine's"
+THIS_MACHINE = "this machine's"
 
 ARTICLES = {
     "lighthouse.md": "The lighthouse at Cape Ardent is 41 metres high. It was built in 1871.",
@@ -33,20 +33,20 @@ ARTICLES = {
 }
 QUESTION = "How high is the lighthouse?"
 
-MOST_S = 3600.0
-"""For each command, after which it counts as hanging."""
+TIMEOUT_S = 3600.0
+"""Timeout of each command."""
 
 QEMU = "qemu-x86_64"
 
-HEAD = ["CPU", "llama.cpp", "encoder", "indexed", "answer, or what was said instead", "seconds"]
+COLUMNS = ["CPU", "llama.cpp", "encoder", "indexed", "answer, or the error", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """What a command printed, and what it said to be wrong, in one line."""
+class CommandResult:
+    """The stdout of a command, and its error in one line."""
 
     output: str
-    wrong: str
+    error: str
 
 
 def main(cpus: list[str]) -> None:
@@ -59,30 +59,42 @@ def main(cpus: list[str]) -> None:
             file.parent.mkdir(exist_ok=True)
             file.write_text(text + "\n", encoding="utf-8")
         lines = []
-        for cpu in [OWN, *cpus]:
-            lines.append(tried(cpu, folder))
-            print(table(HEAD, lines[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
-    print(table(HEAD, lines))
+        for cpu in [THIS_MACHINE, *cpus]:
+            lines.append(run_on_cpu(cpu, folder))
+            print(table(COLUMNS, lines[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    print(table(COLUMNS, lines))
 
 
-def tried(cpu: str, folder: Path) -> list[str]:
-    """A line of the table. QEMU shows this machine's /proc/cpuinfo: each CPU needs a cache of its own."""
-    python = sys.executable if cpu == OWN else imitated(cpu, folder / cpu)
+def run_on_cpu(cpu: str, folder: Path) -> list[str]:
+    """Return a row of the table.
+
+    QEMU shows this machine's /proc/cpuinfo, so that each CPU needs a separate cache.
+    """
+    python = sys.executable if cpu == THIS_MACHINE else emulated_python(cpu, folder / cpu)
     cache, index = folder / cpu / "cache", folder / cpu / "index"
-    if cpu != OWN:
-        shutil.copytree(folder / OWN / "cache", cache, ignore=shutil.ignore_patterns("cpu"))
-    began = perf_counter()
-    indexing = rag(python, cache, "index", str(folder / "articles"), "--index", str(index))
-    asking = rag(python, cache, "ask", QUESTION, "--json", "--index", str(index))
-    seconds = perf_counter() - began
-    indexed = indexing.wrong or "yes"
-    return [cpu, variant(cache), arithmetic(cache), indexed, answer(asking), f"{seconds:.0f}"]
+    if cpu != THIS_MACHINE:
+        shutil.copytree(
+            folder / THIS_MACHINE / "cache", cache, ignore=shutil.ignore_patterns("cpu")
+        )
+    started_at = perf_counter()
+    indexing_result = rag(python, cache, "index", str(folder / "articles"), "--index", str(index))
+    asking_result = rag(python, cache, "ask", QUESTION, "--json", "--index", str(index))
+    seconds = perf_counter() - started_at
+    indexed = indexing_result.error or "yes"
+    return [
+        cpu,
+        read_variant(cache),
+        read_arithmetic(cache),
+        indexed,
+        format_answer(asking_result),
+        f"{seconds:.0f}",
+    ]
 
 
-def imitated(cpu: str, folder: Path) -> str:
-    """A Python that runs on this CPU, and so do all processes that it starts, by `sys.executable`.
+def emulated_python(cpu: str, folder: Path) -> str:
+    """Return a Python that runs on an emulated CPU, as do the processes that it starts.
 
-    It is a virtual environment with this one's packages, whose Python is a script.
+    It is a virtual environment with this one's packages, whose Python (`sys.executable`) is a script.
     """
     python = folder / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -94,56 +106,62 @@ def imitated(cpu: str, folder: Path) -> str:
     return str(python)
 
 
-def rag(python: str, cache: Path, *words: str) -> Ran:
-    """Run a command of `rag`."""
+def rag(python: str, cache: Path, *arguments: str) -> CommandResult:
+    """Run a `rag` command."""
     try:
-        ran = subprocess.run(
-            [python, "-m", "rag", *words],
+        completed = subprocess.run(
+            [python, "-m", "rag", *arguments],
             capture_output=True,
             text=True,
             env=os.environ | {"RAG_CACHE": str(cache)},
-            timeout=MOST_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Ran("", f"HANGS for {MOST_S:.0f} s")
-    said = [line for line in ran.stderr.splitlines() if not line.startswith(QEMU)]
-    if any(line.startswith("Traceback") for line in said):
-        return Ran("", f"TRACEBACK: {said[-1]}")
-    told = " ".join(line for line in said if line.startswith("rag: "))
-    if ran.returncode:
-        return Ran("", told or f"DIED, status {ran.returncode}: {' '.join(said[-1:])}")
-    return Ran(ran.stdout, told)
+        return CommandResult("", f"HANGS for {TIMEOUT_S:.0f} s")
+    stderr_lines = [line for line in completed.stderr.splitlines() if not line.startswith(QEMU)]
+    if any(line.startswith("Traceback") for line in stderr_lines):
+        return CommandResult("", f"TRACEBACK: {stderr_lines[-1]}")
+    message = " ".join(line for line in stderr_lines if line.startswith("rag: "))
+    if completed.returncode:
+        return CommandResult(
+            "", message or f"DIED, status {completed.returncode}: {' '.join(stderr_lines[-1:])}"
+        )
+    return CommandResult(completed.stdout, message)
 
 
-def answer(asking: Ran) -> str:
-    """The text and how it came about; before it, what was said besides, as that there is no model."""
-    if not asking.output:
-        return asking.wrong
-    found = json.loads(asking.output)
-    text = " ".join(found["answer"].split())
-    return " ".join(filter(None, [asking.wrong, f"{text} ({found['mode']}, {found['model']})"]))
+def format_answer(asking_result: CommandResult) -> str:
+    """Return the answer with its mode and model, after any error or warning."""
+    if not asking_result.output:
+        return asking_result.error
+    answer_json = json.loads(asking_result.output)
+    text = " ".join(answer_json["answer"].split())
+    return " ".join(
+        filter(
+            None, [asking_result.error, f"{text} ({answer_json['mode']}, {answer_json['model']})"]
+        )
+    )
 
 
-def variant(cache: Path) -> str:
-    """The variant of llama.cpp that has passed its test, as the cache folder keeps it."""
-    kept = verdict(cache, "llama.cpp")
-    return ", ".join(kept.get("passed", [])) or "none"
+def read_variant(cache: Path) -> str:
+    """Return the variant of llama.cpp that has passed its test, from the cache directory."""
+    record = read_record(cache, "llama.cpp")
+    return ", ".join(record.get("passed", [])) or "none"
 
 
-def arithmetic(cache: Path) -> str:
-    """That of the encoder, as the cache folder keeps it."""
-    kept = verdict(cache, "torch")
-    if not kept.get("seconds"):
+def read_arithmetic(cache: Path) -> str:
+    """Return the arithmetic of the encoder, from the cache directory."""
+    record = read_record(cache, "torch")
+    if not record.get("seconds"):
         return "none"
-    seconds = {Way(way): took for way, took in kept["seconds"].items()}
-    chosen = Measured(seconds, {}).fastest("auto").value
-    ruled_out = ", ".join(f"not {way}: {why}" for way, why in kept["ruled_out"].items())
-    oldest = "without newer instructions" if kept["default_capability"] else ""
-    return "; ".join(filter(None, [chosen, oldest, ruled_out]))
+    seconds = {Arithmetic(name): duration for name, duration in record["seconds"].items()}
+    fastest = ArithmeticTimings(seconds, {}).fastest("auto").value
+    ruled_out = ", ".join(f"not {name}: {why}" for name, why in record["ruled_out"].items())
+    fallback = "without newer instructions" if record["default_capability"] else ""
+    return "; ".join(filter(None, [fastest, fallback, ruled_out]))
 
 
-def verdict(cache: Path, subject: str) -> dict:
+def read_record(cache: Path, subject: str) -> dict:
     files = sorted((cache / "cpu").glob(f"{subject}-*.json"))
     return json.loads(files[0].read_text(encoding="utf-8")) if files else {}
 

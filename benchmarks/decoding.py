@@ -1,8 +1,8 @@
-"""Whether drafts gain by other ways of decoding: `python benchmarks/decoding.py SET [QUESTIONS]`.
+"""Decoding strategies compared: `python benchmarks/decoding.py SET [QUESTIONS]`.
 
-The embedded generator drafts from the evidence that the program chooses, greedily; with prompt lookup
-(Saxena 2023), which guesses that what comes next stands in the prompt; and so that it can name no
-figure or name that stands neither in the evidence nor in the question.
+The bundled generator drafts from the evidence that Footnote chooses: greedily; with prompt lookup
+decoding (Saxena 2023), which speculates that the continuation is in the prompt; and with names and
+figures restricted to those of the evidence and the question.
 """
 
 import sys
@@ -12,83 +12,84 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import indexed, rows, sample, table
+from common import build_dataset_index, rows, sample, table
 from llama_cpp import Llama, LogitsProcessorList
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 from numpy.typing import NDArray
 
-from rag import prompt
-from rag.chatbot import Chatbot
-from rag.citations import check
-from rag.datatypes import Prompt, StandaloneQuestion
-from rag.evaluation import holds
-from rag.evidence import weigh
-from rag.generator import CONTEXT, LlamaGenerator, fast_copy
-from rag.language import STOP_WORDS
-from rag.models import SMOLLM2, generator_file
-from rag.prompt import SMALL
-from rag.retriever import HITS
+from rag.answering.chatbot import Chatbot
+from rag.answering.evidence import score_sentences
+from rag.answering.verify import verify_draft
+from rag.evaluation.runner import contains_answer
+from rag.models.generation import prompts
+from rag.models.generation.llama import CONTEXT, LlamaGenerator, requantised_weights
+from rag.models.generation.prompts import TINY
+from rag.models.resolve import SMOLLM2, generator_file
 from rag.settings import load
+from rag.text.tokens import STOP_WORDS
+from rag.types import Prompt, SearchQuery
 
-GUESSED = 6
-"""Tokens that prompt lookup guesses at a time."""
+LOOKUP_TOKENS = 6
+"""Tokens that prompt lookup speculates at a time."""
 
 Draft = Callable[[Sequence[int]], str]
-"""The prompt's tokens → the draft."""
+"""Returns the draft for a prompt's tokens."""
 
 
-def main(data: Path, most: int) -> None:
-    settings = load(index=indexed(data))
+def main(data: Path, sample_size: int) -> None:
+    settings = load(index=build_dataset_index(data))
     chatbot = Chatbot.open(settings)
     chatbot.load()
     file = generator_file(SMOLLM2.name, settings.cache)
     generator = LlamaGenerator(SMOLLM2.name, file, settings.cache, settings.threads)
     generator.load()
-    ways = decoders(generator, str(fast_copy(SMOLLM2.name, file, settings.cache)))
-    asked = sample([q for q in rows(data / "questions.jsonl") if q.get("answers")], most)
-    found: dict[str, list[tuple[bool, bool, float]]] = {way: [] for way in ways}
-    for row in asked:
-        composed = evidence(chatbot, generator, row["question"])
-        tokens = generator._tokens(composed.messages)
-        for way, draft in ways.items():
-            draft(tokens)  # what the one before left behind is no measure
-            began = time.perf_counter()
+    decoders_by_name = build_decoders(
+        generator, str(requantised_weights(SMOLLM2.name, file, settings.cache))
+    )
+    questions = sample([q for q in rows(data / "questions.jsonl") if q.get("answers")], sample_size)
+    results: dict[str, list[tuple[bool, bool, float]]] = {name: [] for name in decoders_by_name}
+    for row in questions:
+        prompt = build_prompt(chatbot, generator, row["question"])
+        tokens = generator._tokens(prompt.messages)
+        for name, draft in decoders_by_name.items():
+            draft(tokens)  # warm up, so that the cache of the strategy before does not matter
+            started_at = time.perf_counter()
             text = draft(tokens)
-            seconds = time.perf_counter() - began
-            stands = bool(check(text, row["question"], composed.sources).text)
-            found[way].append((holds(text, row["answers"]), stands, seconds))
+            seconds = time.perf_counter() - started_at
+            is_supported = bool(verify_draft(text, row["question"], prompt.sources).text)
+            results[name].append((contains_answer(text, row["answers"]), is_supported, seconds))
     lines = [
         [
-            way,
+            name,
             f"{np.mean([right for right, _, _ in drafts]):.1%}",
-            f"{np.mean([stands for _, stands, _ in drafts]):.1%}",
+            f"{np.mean([is_supported for _, is_supported, _ in drafts]):.1%}",
             f"{median(seconds for _, _, seconds in drafts):.3f}",
         ]
-        for way, drafts in found.items()
+        for name, drafts in results.items()
     ]
-    print(table(["decoding", "answer in the draft", "some of it stands", "seconds, median"], lines))
+    print(table(["decoding", "answer in the draft", "partly supported", "seconds, median"], lines))
 
 
-def evidence(chatbot: Chatbot, generator: LlamaGenerator, asked: str) -> Prompt:
-    question = StandaloneQuestion(asked)
-    _, hits = chatbot.search(asked, (), HITS)
-    found = weigh(question, hits, chatbot.encoder, chatbot.index.rarity)
-    sources = SMALL.chosen(found, chatbot.encoder.count_tokens)
-    return prompt.compose(asked, sources, SMALL, generator.count_tokens, CONTEXT - 96)
+def build_prompt(chatbot: Chatbot, generator: LlamaGenerator, questions: str) -> Prompt:
+    question = SearchQuery(questions)
+    _, hits = chatbot.search(questions)
+    results = score_sentences(question, hits, chatbot.encoder, chatbot.index.idf)
+    sources = TINY.chosen(results, chatbot.encoder.count_tokens)
+    return prompts.compose(questions, sources, TINY, generator.count_tokens, CONTEXT - 96)
 
 
-def decoders(generator: LlamaGenerator, file: str) -> dict[str, Draft]:
-    plain = generator._vocabulary
-    guessing = Llama(
-        file, n_ctx=CONTEXT, n_threads=generator._threads, n_threads_batch=generator._threads,
-        draft_model=LlamaPromptLookupDecoding(num_pred_tokens=GUESSED), verbose=False,
+def build_decoders(generator: LlamaGenerator, file: str) -> dict[str, Draft]:
+    model = generator._vocabulary
+    lookup_model = Llama(
+        file, n_ctx=CONTEXT, n_threads=generator.threads, n_threads_batch=generator.threads,
+        draft_model=LlamaPromptLookupDecoding(num_pred_tokens=LOOKUP_TOKENS), verbose=False,
     )  # fmt: skip
-    telling = telling_tokens(plain)
+    specific_tokens = find_specific_tokens(model)
     return {
-        "greedy": lambda tokens: complete(plain, tokens),
-        f"prompt lookup, {GUESSED} tokens": lambda tokens: complete(guessing, tokens),
+        "greedy": lambda tokens: complete(model, tokens),
+        f"prompt lookup, {LOOKUP_TOKENS} tokens": lambda tokens: complete(lookup_model, tokens),
         "greedy, names and figures of the prompt only": lambda tokens: complete(
-            plain, tokens, only(telling, tokens)
+            model, tokens, allow_prompt_tokens(specific_tokens, tokens)
         ),
     }
 
@@ -96,33 +97,35 @@ def decoders(generator: LlamaGenerator, file: str) -> dict[str, Draft]:
 def complete(
     llama: Llama, tokens: Sequence[int], processors: LogitsProcessorList | None = None
 ) -> str:
-    done = llama.create_completion(
-        list(tokens), max_tokens=SMALL.answer_tokens, temperature=0.0, repeat_penalty=1.0,
+    completion = llama.create_completion(
+        list(tokens), max_tokens=TINY.answer_tokens, temperature=0.0, repeat_penalty=1.0,
         logits_processor=processors,
     )  # fmt: skip
-    return str(done["choices"][0]["text"])
+    return str(completion["choices"][0]["text"])
 
 
-def telling_tokens(llama: Llama) -> NDArray[np.bool_]:
-    """The tokens that hold a figure, or begin like a name."""
+def find_specific_tokens(llama: Llama) -> NDArray[np.bool_]:
+    """Return a mask of the tokens that contain a digit, or begin like a name."""
     texts = (llama.detokenize([token]).decode(errors="replace") for token in range(llama.n_vocab()))
-    return np.array([is_telling(text.strip()) for text in texts])
+    return np.array([is_specific(text.strip()) for text in texts])
 
 
-def is_telling(text: str) -> bool:
-    named = text[:1].isupper() and text.lower() not in STOP_WORDS
-    return named or any(character.isdigit() for character in text)
+def is_specific(text: str) -> bool:
+    is_name = text[:1].isupper() and text.lower() not in STOP_WORDS
+    return is_name or any(character.isdigit() for character in text)
 
 
-def only(telling: NDArray[np.bool_], tokens: Sequence[int]) -> LogitsProcessorList:
-    """Rules out what tells something and does not stand among the prompt's tokens."""
-    barred = telling.copy()
-    barred[list(tokens)] = False
+def allow_prompt_tokens(
+    specific_tokens: NDArray[np.bool_], tokens: Sequence[int]
+) -> LogitsProcessorList:
+    """Forbid those specific tokens that are not in the prompt."""
+    forbidden = specific_tokens.copy()
+    forbidden[list(tokens)] = False
 
-    def bar(_: NDArray[np.intc], scores: NDArray[np.single]) -> NDArray[np.single]:
-        return np.where(barred, -np.inf, scores).astype(np.single)
+    def forbid(_: NDArray[np.intc], scores: NDArray[np.single]) -> NDArray[np.single]:
+        return np.where(forbidden, -np.inf, scores).astype(np.single)
 
-    return LogitsProcessorList([bar])
+    return LogitsProcessorList([forbid])
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Which libraries get the text out of HTML and PDF: `python benchmarks/extraction.py FOLDER`.
+"""Libraries for extracting text from HTML and PDF: `python benchmarks/extraction.py FOLDER`.
 
 Reads every .html and .pdf below FOLDER with each library that is installed (try `pip install
-trafilatura resiliparse readability-lxml justext pypdf pdfminer.six`). Where `NAME.txt` stands beside
-a file, it is the text that should come out: *kept* is the share of its words that do, *clean* the
-share of what comes out that belongs there; a Chinese or Japanese character counts as a word. Each
-file is read twice more, with a few bytes changed and with its end cut off: *broken* counts the errors,
-*fatal* the crashes and what takes longer than 20 seconds. One process a library; times are its own.
+trafilatura resiliparse readability-lxml justext pypdf pdfminer.six`). If there is a `NAME.txt` beside a
+file, it is the expected text: *recall* is the share of its words that were extracted, *precision* the
+share of extracted words that belong to it; a Chinese or Japanese character counts as a word. Each file
+is read twice more, with a few bytes changed and truncated: *broken* counts the errors, *fatal* the
+crashes and timeouts (20 seconds). Each library runs in one process; CPU times are that process's.
 
-For PDFs without a text of their own, `pdftotext` (poppler) can write one to compare with.
+For PDFs without an expected text, `pdftotext` (poppler) can write one to compare with.
 """
 
 import random
@@ -28,9 +28,9 @@ from statistics import mean
 
 from common import SEED, table
 
-LIMIT_S = 20
+TIMEOUT_S = 20
 
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u9fff]|[^\W_]+")
+WORD_PATTERN = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u9fff]|[^\W_]+")
 
 
 def trafilatura(content: bytes) -> str:
@@ -66,9 +66,9 @@ def justext(content: bytes) -> str:
 
 
 def footnote_html(content: bytes) -> str:
-    from rag.formats import html_article
+    from rag.sources.readers.html import extract_fields
 
-    return str(html_article(content)["text"])
+    return str(extract_fields(content)["text"])
 
 
 def pypdfium2(content: bytes) -> str:
@@ -104,15 +104,15 @@ class Score:
     errors: int = 0
     broken: int = 0
     fatal: int = 0
-    kept: list[float] = field(default_factory=list)
-    clean: list[float] = field(default_factory=list)
+    recall: list[float] = field(default_factory=list)
+    precision: list[float] = field(default_factory=list)
 
     def row(self) -> list[str]:
         return [
             str(self.files),
             f"{self.size / 1e6 / self.seconds:.1f}" if self.seconds else "",
-            f"{mean(self.kept):.3f}" if self.kept else "",
-            f"{mean(self.clean):.3f}" if self.clean else "",
+            f"{mean(self.recall):.3f}" if self.recall else "",
+            f"{mean(self.precision):.3f}" if self.precision else "",
             *map(str, (self.errors, self.broken, self.fatal)),
         ]
 
@@ -125,11 +125,11 @@ def main() -> None:
         for library in libraries:
             installed = library is footnote_html or find_spec(library.__name__)
             if installed and files:
-                lines.append([library.__name__, *measured(library, files).row()])
-    print(table("library files MB/s kept clean errors broken fatal".split(), lines))
+                lines.append([library.__name__, *measure(library, files).row()])
+    print(table("library files MB/s recall precision errors broken fatal".split(), lines))
 
 
-def measured(library: Callable[[bytes], str], files: list[Path]) -> Score:
+def measure(library: Callable[[bytes], str], files: list[Path]) -> Score:
     score = Score()
     with Worker(library) as worker:
         for path in files:
@@ -148,9 +148,9 @@ def measured(library: Callable[[bytes], str], files: list[Path]) -> Score:
             reference = path.with_suffix(".txt")
             if reference.is_file():
                 compare(text, reference.read_text(), score)
-            for changed in broken(content):
+            for broken_content in break_content(content):
                 try:
-                    worker.read(changed)
+                    worker.read(broken_content)
                 except (BrokenProcessPool, TimeoutError):
                     score.fatal += 1
                 except Exception:
@@ -159,24 +159,27 @@ def measured(library: Callable[[bytes], str], files: list[Path]) -> Score:
 
 
 def compare(text: str, reference: str, score: Score) -> None:
-    found, wanted = Counter(_WORD.findall(text)), Counter(_WORD.findall(reference))
-    shared = (found & wanted).total()
-    score.kept.append(shared / (wanted.total() or 1))
-    score.clean.append(shared / (found.total() or 1))
+    extracted_words, expected_words = (
+        Counter(WORD_PATTERN.findall(text)),
+        Counter(WORD_PATTERN.findall(reference)),
+    )
+    shared_count = (extracted_words & expected_words).total()
+    score.recall.append(shared_count / (expected_words.total() or 1))
+    score.precision.append(shared_count / (extracted_words.total() or 1))
 
 
-def broken(content: bytes) -> Iterator[bytes]:
-    """The same content, broken in the same two ways on every run."""
-    chance = random.Random(SEED)
-    flipped = bytearray(content)
+def break_content(content: bytes) -> Iterator[bytes]:
+    """Yield the content with some bytes changed and truncated, in the same way on every run."""
+    rng = random.Random(SEED)
+    corrupted = bytearray(content)
     for _ in range(1 + len(content) // 2000):
-        flipped[chance.randrange(len(content))] = chance.randrange(256)
-    yield bytes(flipped)
-    yield content[: chance.randrange(len(content))]
+        corrupted[rng.randrange(len(content))] = rng.randrange(256)
+    yield bytes(corrupted)
+    yield content[: rng.randrange(len(content))]
 
 
 class Worker:
-    """A process with one library in it, replaced when it crashes or takes too long."""
+    """A process that runs one library, replaced when it crashes or times out."""
 
     def __init__(self, library: Callable[[bytes], str]) -> None:
         self._library = library
@@ -191,9 +194,9 @@ class Worker:
     def read(self, content: bytes) -> tuple[str, float]:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(1, get_context("spawn"))
-            self._pool.submit(timed, self._library, b"<p>warm").exception()
+            self._pool.submit(run_timed, self._library, b"<p>warm").exception()
         try:
-            return self._pool.submit(timed, self._library, content).result(LIMIT_S)
+            return self._pool.submit(run_timed, self._library, content).result(TIMEOUT_S)
         except (BrokenProcessPool, TimeoutError):
             self._end()
             raise
@@ -207,9 +210,9 @@ class Worker:
             self._pool = None
 
 
-def timed(library: Callable[[bytes], str], content: bytes) -> tuple[str, float]:
-    began = time.process_time()
-    return library(content), time.process_time() - began
+def run_timed(library: Callable[[bytes], str], content: bytes) -> tuple[str, float]:
+    started_at = time.process_time()
+    return library(content), time.process_time() - started_at
 
 
 if __name__ == "__main__":

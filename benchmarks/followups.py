@@ -1,7 +1,7 @@
-"""How well a follow-up is completed: `python benchmarks/followups.py QUESTIONS`.
+"""Contextualisation of follow-up questions: `python benchmarks/followups.py QUESTIONS`.
 
-QUESTIONS is a JSON Lines file of conversations' questions with `history` and a person's `rewrite` of each
-into one that stands alone. What matters of a rewrite is the words that it adds.
+QUESTIONS is a JSON Lines file of questions with `history` and a `rewrite` by a person into a standalone
+question. A rewriter is scored by the terms that it adds.
 """
 
 import sys
@@ -12,54 +12,64 @@ from pathlib import Path
 
 from common import Row, rows, table
 
-from rag import conversation
-from rag.datatypes import Message
-from rag.language import Rarity, terms
+from rag.answering import followup
+from rag.text.tokens import Idf, terms
+from rag.types import Message
 
-Completing = Callable[[str, list[Message]], str]
+Rewriter = Callable[[str, list[Message]], str]
 
 
 def main(file: Path) -> None:
-    asked = [row for row in rows(file) if row["history"]]
-    rarity = rarity_in(rows(file))
-    ways: dict[str, Completing] = {
+    questions = [row for row in rows(file) if row["history"]]
+    idf = build_idf(rows(file))
+    rewriters: dict[str, Rewriter] = {
         "the last turn, whole": lambda _, history: history[-1]["content"],
         "all turns before": lambda _, history: " ".join(turn["content"] for turn in history),
         "Footnote": lambda question, history: (
-            conversation.standalone(question, history, rarity).about_text
+            followup.contextualize(question, history, idf).context_text
         ),
     }
-    head = ["completed by", "words wanted, found", "words added, wanted", "left alone, rightly"]
-    print(f"{len(asked)} follow-ups; {sum(not wanted(row) for row in asked)} need no word\n")
-    print(table(head, [[way, *scores(asked, completing)] for way, completing in ways.items()]))
+    head = ["rewritten by", "recall of terms", "precision of terms", "complete ones unchanged"]
+    print(
+        f"{len(questions)} follow-ups; {sum(not missing_terms(row) for row in questions)} need no term\n"
+    )
+    print(
+        table(head, [[name, *scores(questions, rewriter)] for name, rewriter in rewriters.items()])
+    )
 
 
-def rarity_in(questions: list[Row]) -> Rarity:
-    """How rare words are among the questions: there are no articles here."""
-    held = Counter(term for row in questions for term in set(terms(row["question"])))
+def build_idf(questions: list[Row]) -> Idf:
+    """Return the IDF of terms among the questions, since there are no articles here."""
+    document_counts = Counter(term for row in questions for term in set(terms(row["question"])))
 
-    def rarity(stems: Iterable[str]) -> Mapping[str, float]:
-        return {stem: log(1 + len(questions) / (1 + held[stem])) for stem in set(stems)}
+    def idf(stems: Iterable[str]) -> Mapping[str, float]:
+        return {stem: log(1 + len(questions) / (1 + document_counts[stem])) for stem in set(stems)}
 
-    return rarity
+    return idf
 
 
-def wanted(row: Row) -> set[str]:
+def missing_terms(row: Row) -> set[str]:
     return set(terms(row["rewrite"])) - set(terms(row["question"]))
 
 
-def scores(asked: list[Row], completing: Completing) -> list[str]:
-    found = added = right = alone = 0
-    sought = sum(len(wanted(row)) for row in asked)
-    for row in asked:
-        history = [Message(role=t.get("role", "user"), content=t["text"]) for t in row["history"]]
-        more = set(terms(completing(row["question"], history))) - set(terms(row["question"]))
-        found += len(more & wanted(row))
-        added += len(more)
-        if not wanted(row):
-            alone += 1
-            right += not more
-    return [f"{found / sought:.2f}", f"{found / max(1, added):.2f}", f"{right / max(1, alone):.2f}"]
+def scores(questions: list[Row], rewriter: Rewriter) -> list[str]:
+    found_terms = added_terms = unchanged_rightly = complete = 0
+    wanted_terms = sum(len(missing_terms(row)) for row in questions)
+    for row in questions:
+        history = [
+            Message(role=turn.get("role", "user"), content=turn["text"]) for turn in row["history"]
+        ]
+        added = set(terms(rewriter(row["question"], history))) - set(terms(row["question"]))
+        found_terms += len(added & missing_terms(row))
+        added_terms += len(added)
+        if not missing_terms(row):
+            complete += 1
+            unchanged_rightly += not added
+    return [
+        f"{found_terms / wanted_terms:.2f}",
+        f"{found_terms / max(1, added_terms):.2f}",
+        f"{unchanged_rightly / max(1, complete):.2f}",
+    ]
 
 
 if __name__ == "__main__":

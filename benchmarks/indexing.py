@@ -1,7 +1,7 @@
-"""What building and renewing an index costs: `python benchmarks/indexing.py ARTICLES [MOST]`.
+"""Cost of building and updating an index: `python benchmarks/indexing.py ARTICLES [LIMIT]`.
 
-ARTICLES is a JSON Lines file, gzipped or not, of which the first MOST articles are taken (all). Every
-figure is of the whole command `rag index`, from its start to its end; the peak is the memory of its
+ARTICLES is a JSON Lines file, gzipped or not, of which the first LIMIT articles are indexed (default:
+all). Every figure is of the whole command `rag index`, from start to end; peak memory is that of its
 largest process.
 """
 
@@ -17,82 +17,101 @@ from pathlib import Path
 
 from common import Row, table
 
-from rag import passages, settings
-from rag.encoder import Encoder
-from rag.index import PassageIndex
+from rag import settings
+from rag.models.embedding.encoder import Encoder
+from rag.store.reader import IndexReader
+from rag.text import chunking
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of `rag index`: wall-clock seconds, largest process in bytes, and what it said."""
+    """A run of `rag index`: wall-clock seconds, peak memory of the largest process, and its report."""
 
     seconds: float
-    peak: int
-    said: Row
+    peak_bytes: int
+    report: Row
 
 
-def main(file: Path, most: int | None) -> None:
-    opened = gzip.open if file.suffix == ".gz" else open
-    with opened(file, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines][:most]
+def main(file: Path, limit: int | None) -> None:
+    open_file = gzip.open if file.suffix == ".gz" else open
+    with open_file(file, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines][:limit]
     with tempfile.TemporaryDirectory() as temporary:
         source, index = Path(temporary, "articles.jsonl"), Path(temporary, "index")
         write(source, rows)
-        whole = rag_index(source, index)
-        bare = bare_encoding_s(index)
-        again = rag_index(source, index)
-        one_in_100 = [changed(row) if i % 100 == 0 else row for i, row in enumerate(rows)]
-        write(source, one_in_100)
-        renewed = rag_index(source, index)
-        write(source, [*rows, *(changed(row) | {"id": f"again {row['id']}"} for row in rows)])
-        twice = rag_index(source, Path(temporary, "twice"))
-    lines_ = [
-        ["articles, passages", f"{len(rows):,}, {whole.said['passages']:,}"],
-        ["whole run", f"{whole.seconds:.1f} s"],
-        ["bare encoding of the same passages", f"{bare:.1f} s ({bare / whole.seconds:.0%})"],
-        ["articles per second", f"{len(rows) / whole.seconds:.1f}"],
-        ["second run, nothing changed", f"{again.seconds:.2f} s"],
-        ["1 % changed", f"{renewed.seconds:.1f} s ({renewed.seconds / whole.seconds:.1%})"],
-        ["peak memory", f"{whole.peak / 1e6:,.0f} MB"],
-        ["twice the articles", f"{twice.seconds:.1f} s, {twice.said['passages']:,} passages"],
-        ["peak memory then", f"{twice.peak / 1e6:,.0f} MB ({twice.peak / whole.peak - 1:+.1%})"],
+        full_run = rag_index(source, index)
+        encoding_s = time_encoding(index)
+        unchanged_run = rag_index(source, index)
+        changed_rows = [
+            change_first_sentence(row) if i % 100 == 0 else row for i, row in enumerate(rows)
+        ]
+        write(source, changed_rows)
+        changed_run = rag_index(source, index)
+        write(
+            source,
+            [*rows, *(change_first_sentence(row) | {"id": f"again {row['id']}"} for row in rows)],
+        )
+        double_run = rag_index(source, Path(temporary, "twice"))
+    table_rows = [
+        ["articles, passages", f"{len(rows):,}, {full_run.report['passages']:,}"],
+        ["whole run", f"{full_run.seconds:.1f} s"],
+        [
+            "bare encoding of the same passages",
+            f"{encoding_s:.1f} s ({encoding_s / full_run.seconds:.0%})",
+        ],
+        ["articles per second", f"{len(rows) / full_run.seconds:.1f}"],
+        ["second run, nothing changed", f"{unchanged_run.seconds:.2f} s"],
+        [
+            "1 % changed",
+            f"{changed_run.seconds:.1f} s ({changed_run.seconds / full_run.seconds:.1%})",
+        ],
+        ["peak memory", f"{full_run.peak_bytes / 1e6:,.0f} MB"],
+        [
+            "twice the articles",
+            f"{double_run.seconds:.1f} s, {double_run.report['passages']:,} passages",
+        ],
+        [
+            "peak memory then",
+            f"{double_run.peak_bytes / 1e6:,.0f} MB"
+            f" ({double_run.peak_bytes / full_run.peak_bytes - 1:+.1%})",
+        ],
     ]
-    print(table(["measure", file.name], lines_))
+    print(table(["measure", file.name], table_rows))
 
 
 def write(file: Path, rows: list[Row]) -> None:
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def changed(row: Row) -> Row:
-    """The article with another first sentence, so that its passages are new."""
+def change_first_sentence(row: Row) -> Row:
+    """Return the article with another first sentence, so that its passages are new."""
     return row | {"text": f"Number {row.get('id')} was looked at again. {row['text']}"}
 
 
 def rag_index(source: Path, index: Path) -> Run:
     command = [sys.executable, "-m", "rag", "index", str(source), "--index", str(index), "--json"]
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        said = json.loads(process.stdout.read())
-        _, status, used = os.wait4(process.pid, 0)
+        report = json.loads(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return Run(time.perf_counter() - began, used.ru_maxrss * 1024, said)
+    return Run(time.perf_counter() - started_at, usage.ru_maxrss * 1024, report)
 
 
-def bare_encoding_s(folder: Path) -> float:
-    """Seconds that nothing but encoding the index's passages takes, the model being loaded."""
-    chosen = settings.load()
-    encoder = Encoder.chosen(chosen)
+def time_encoding(folder: Path) -> float:
+    """Return the seconds for encoding an index's passages alone, with the model loaded already."""
+    app_settings = settings.load()
+    encoder = Encoder.from_settings(app_settings)
     encoder.load()
-    heading = passages.headings(encoder.count_tokens, encoder.max_tokens)
-    with PassageIndex.open(folder) as index:
-        held = index.passages(range(1, index.contents().passages * 2))
-    texts = {passages.encoded_text(heading(p.title, p.date), p.text): None for p in held}
-    began = time.perf_counter()
+    heading = chunking.heading_formatter(encoder.count_tokens, encoder.max_tokens)
+    with IndexReader.open(folder) as index:
+        passages = index.passages(range(1, index.stats().passages * 2))
+    texts = {chunking.encoded_text(heading(p.title, p.date), p.text): None for p in passages}
+    started_at = time.perf_counter()
     encoder.encode_passages(list(texts))
-    return time.perf_counter() - began
+    return time.perf_counter() - started_at
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Many asking at once: `python benchmarks/load.py SET [--questions N] [--users U …] [--minutes M]`.
+"""Load test: `python benchmarks/load.py SET [--questions N] [--users U …] [--minutes M]`.
 
-Users ask a set's questions through the page's own desk, each the next one as soon as the last is
-answered. Prints, for each number of users in turn, twice over, answers a minute, the seconds that they
-took, how many cores that kept busy, and how many differ from those got alone. Then, for M minutes, 20
-users who think for a second between questions, a fifth of whose questions are left in the middle.
+Concurrent users ask a dataset's questions through the server's service, each the next one as soon as
+the last is answered. Prints for each number of users, twice: answers per minute, seconds per answer,
+busy cores, and how many answers differ from those to a single user. Then, for M minutes, 20 users ask
+who pause for a second between questions, and who abandon a fifth of their questions.
 """
 
 import argparse
@@ -16,125 +16,141 @@ from time import perf_counter
 
 import numpy as np
 import psutil
-from common import SEED, indexed, rows, sample, table
+from common import SEED, build_dataset_index, rows, sample, table
 
-from rag.datatypes import EVERYTHING
-from rag.memory import resident
+from rag.models.memory import resident
+from rag.server.answer_task import AnswerStatus
+from rag.server.request_log import Channel
+from rag.server.service import ChatService
 from rag.settings import load
-from rag.web.desk import Desk, Progress
-from rag.web.journal import Face
 
-CROWD, LEAVING, THINKING_S = 20, 0.2, 1.0
+CROWD_SIZE, ABANDON_RATE, MEAN_PAUSE_S = 20, 0.2, 1.0
 
-Told = tuple[str, str]
+AnswerText = tuple[str, str]
 
 
 @dataclass
-class Load:
-    """What users came to. `waited` are places in line and the seconds until it was their turn."""
+class LoadResult:
+    """The outcome of a load test.
 
-    told: list[tuple[str, Told]] = field(default_factory=list)
+    Attributes:
+        answers: Each question with its answer.
+        seconds: Seconds from question to answer.
+        waits: Initial position in the queue, and seconds until the first place, of queued questions.
+        abandoned: Number of questions abandoned.
+    """
+
+    answers: list[tuple[str, AnswerText]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    waited: list[tuple[int, float]] = field(default_factory=list)
-    left: int = 0
+    waits: list[tuple[int, float]] = field(default_factory=list)
+    abandoned: int = 0
 
-    def different(self, alone: dict[str, Told]) -> int:
-        return sum(alone[question] != told for question, told in self.told)
+    def different(self, sequential: dict[str, AnswerText]) -> int:
+        """Return how many answers differ from those to a single user."""
+        return sum(sequential[question] != answer for question, answer in self.answers)
 
     def longest_wait(self) -> float:
-        """The most that anybody waited, as a multiple of the median of the place."""
-        places: dict[int, list[float]] = {}
-        for place, seconds in self.waited:
-            places.setdefault(place, []).append(seconds)
-        return max((max(of) / median(of) for of in places.values() if len(of) > 4), default=0.0)
+        """Return the longest wait as a multiple of the median at the same position in the queue."""
+        by_position: dict[int, list[float]] = {}
+        for position, seconds in self.waits:
+            by_position.setdefault(position, []).append(seconds)
+        groups = [waits for waits in by_position.values() if len(waits) > 4]
+        return max((max(waits) / median(waits) for waits in groups), default=0.0)
 
 
-async def asked(desk: Desk, question: str, patience: float, load: Load, session: str) -> None:
-    """Ask and wait for the answer, or leave after `patience` seconds."""
-    began, first, turn, last = perf_counter(), None, None, Progress()
-    progress = desk.answering(desk.chatbot, question, [], EVERYTHING, session, Face.API)
-    async for last in progress:
-        passed = perf_counter() - began
-        first = last.place if first is None else first
-        turn = passed if turn is None and not last.place else turn
-        if passed > patience:
+async def ask_one(
+    service: ChatService, question: str, patience: float, result: LoadResult, session: str
+) -> None:
+    """Ask, and wait for the answer or abandon the question after `patience` seconds."""
+    started_at, first_position, turn_at, status = perf_counter(), None, None, AnswerStatus()
+    progress = service.answer(question, session=session, channel=Channel.API)
+    async for status in progress:
+        elapsed = perf_counter() - started_at
+        first_position = status.position if first_position is None else first_position
+        turn_at = elapsed if turn_at is None and not status.position else turn_at
+        if elapsed > patience:
             await progress.aclose()
-            load.left += 1
+            result.abandoned += 1
             return
-    load.seconds.append(perf_counter() - began)
-    load.told.append((question, (last.answer.text, last.answer.mode)))
-    if first:
-        load.waited.append((first, turn))
+    result.seconds.append(perf_counter() - started_at)
+    result.answers.append((question, (status.answer.text, status.answer.mode)))
+    if first_position:
+        result.waits.append((first_position, turn_at))
 
 
-async def all_asked(desk: Desk, questions: list[str], users: int) -> Load:
-    """All the questions, by users who never rest."""
-    load, todo = Load(), iter(questions)
+async def ask_all(service: ChatService, questions: list[str], users: int) -> LoadResult:
+    """Ask all questions, by users who do not pause."""
+    result, remaining = LoadResult(), iter(questions)
 
     async def user(session: str) -> None:
-        for question in todo:
-            await asked(desk, question, float("inf"), load, session)
+        for question in remaining:
+            await ask_one(service, question, float("inf"), result, session)
 
     await asyncio.gather(*(user(f"{number}") for number in range(users)))
-    return load
+    return result
 
 
 def cpu_seconds() -> float:
-    """Seconds of cores that this process and those that it has started have used."""
-    here = psutil.Process()
-    times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
-    return sum(of_one.user + of_one.system for of_one in times)
+    """Return the CPU seconds of this process and its descendants."""
+    this_process = psutil.Process()
+    times = [
+        process.cpu_times() for process in (this_process, *this_process.children(recursive=True))
+    ]
+    return sum(cpu_time.user + cpu_time.system for cpu_time in times)
 
 
-async def crowd(desk: Desk, questions: list[str], minutes: float) -> tuple[Load, list[int]]:
-    """What a crowd came to, and the resident bytes every 15 seconds."""
-    load, drawn, until = Load(), random.Random(SEED), perf_counter() + 60 * minutes
+async def crowd(
+    service: ChatService, questions: list[str], minutes: float
+) -> tuple[LoadResult, list[int]]:
+    """Run the crowd, and return its result and the resident memory in bytes, every 15 seconds."""
+    result, rng, ends_at = LoadResult(), random.Random(SEED), perf_counter() + 60 * minutes
     memory: list[int] = []
 
     async def user(session: str) -> None:
-        while perf_counter() < until:
-            patience = drawn.uniform(0, 10) if drawn.random() < LEAVING else float("inf")
-            await asked(desk, drawn.choice(questions), patience, load, session)
-            await asyncio.sleep(drawn.expovariate(1 / THINKING_S))
+        while perf_counter() < ends_at:
+            patience = rng.uniform(0, 10) if rng.random() < ABANDON_RATE else float("inf")
+            await ask_one(service, rng.choice(questions), patience, result, session)
+            await asyncio.sleep(rng.expovariate(1 / MEAN_PAUSE_S))
 
-    async def watch() -> None:
-        while perf_counter() < until:
+    async def sample_memory() -> None:
+        while perf_counter() < ends_at:
             memory.append(resident())
             await asyncio.sleep(15)
 
-    await asyncio.gather(watch(), *(user(f"{number}") for number in range(CROWD)))
-    return load, memory
+    await asyncio.gather(sample_memory(), *(user(f"{number}") for number in range(CROWD_SIZE)))
+    return result, memory
 
 
-async def main(data: Path, most: int, users: list[int], minutes: float) -> None:
-    desk = Desk(load(index=indexed(data)))
-    desk.load()
-    while not desk.settled:
+async def main(data: Path, sample_size: int, users: list[int], minutes: float) -> None:
+    service = ChatService(load(index=build_dataset_index(data)))
+    service.load()
+    while not service.settled:
         await asyncio.sleep(0.1)
-    questions = [row["question"] for row in sample(rows(data / "questions.jsonl"), most)]
-    alone = dict((await all_asked(desk, questions, 1)).told)
+    questions = [row["question"] for row in sample(rows(data / "questions.jsonl"), sample_size)]
+    sequential = dict((await ask_all(service, questions, 1)).answers)
     lines = []
     for _ in range(2):
         for number in users:
-            began, worked = perf_counter(), cpu_seconds()
-            found = await all_asked(desk, questions, number)
-            took = perf_counter() - began
-            rate, busy = 60 * len(found.told) / took, (cpu_seconds() - worked) / took
-            worst = np.percentile(found.seconds, 95)
-            counts = [f"{number}", f"{rate:.0f}", f"{median(found.seconds):.2f}", f"{worst:.2f}"]
-            lines.append([*counts, f"{busy:.2f}", f"{found.different(alone)}"])
-    heads = ["users", "answers a minute", "median s", "95 % s", "cores busy", "unlike alone"]
+            started_at, cpu_before = perf_counter(), cpu_seconds()
+            result = await ask_all(service, questions, number)
+            elapsed = perf_counter() - started_at
+            rate, busy = 60 * len(result.answers) / elapsed, (cpu_seconds() - cpu_before) / elapsed
+            p95 = np.percentile(result.seconds, 95)
+            counts = [f"{number}", f"{rate:.0f}", f"{median(result.seconds):.2f}", f"{p95:.2f}"]
+            lines.append([*counts, f"{busy:.2f}", f"{result.different(sequential)}"])
+    heads = ["users", "answers/minute", "median s", "95 % s", "cores busy", "different"]
     print(table(heads, lines))
     if minutes:
-        found, memory = await crowd(desk, questions, minutes)
-        settled = memory[min(4, len(memory) - 1) :]
-        grown = 100 * (max(settled) / settled[0] - 1)
+        result, memory = await crowd(service, questions, minutes)
+        steady = memory[min(4, len(memory) - 1) :]
+        growth = 100 * (max(steady) / steady[0] - 1)
         print(
-            f"{CROWD} users, {minutes:g} minutes: {len(found.told)} answers, {found.left} left in"
-            f" the middle, {found.different(alone)} unlike alone; median {median(found.seconds):.1f} s,"
-            f" longest {max(found.seconds):.1f} s; longest wait {found.longest_wait():.1f} times the"
-            f" median of its place; memory after a minute {settled[0] / 1e6:.0f} MB,"
-            f" at most {grown:+.1f} %"
+            f"{CROWD_SIZE} users, {minutes:g} minutes: {len(result.answers)} answers,"
+            f" {result.abandoned} abandoned, {result.different(sequential)} different;"
+            f" median {median(result.seconds):.1f} s,"
+            f" longest {max(result.seconds):.1f} s; longest wait {result.longest_wait():.1f} times the"
+            f" median at its position; memory after a minute {steady[0] / 1e6:.0f} MB,"
+            f" at most {growth:+.1f} %"
         )
 
 
@@ -144,5 +160,5 @@ if __name__ == "__main__":
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--users", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--minutes", type=float, default=0)
-    asked_for = parser.parse_args()
-    asyncio.run(main(asked_for.set, asked_for.questions, asked_for.users, asked_for.minutes))
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.set, arguments.questions, arguments.users, arguments.minutes))

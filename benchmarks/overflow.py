@@ -1,7 +1,7 @@
-"""Whether a prompt ever overflows: `python benchmarks/overflow.py [CASES]` (10,000).
+"""Fuzz test for prompts longer than the context: `python benchmarks/overflow.py [CASES]` (10,000).
 
-Each case is a question and sources drawn by chance, in length from nothing to more than fits and in
-script from ASCII to emoji, composed for the embedded generator with its own tokenizer.
+Each case is a random question with random sources, of lengths from nothing to more than fits and in
+scripts from ASCII to emoji. The prompt is composed for the bundled generator, with its own tokenizer.
 """
 
 import random
@@ -10,13 +10,13 @@ from collections import Counter
 
 from common import SEED, table
 
-from rag.datatypes import Excerpt
+from rag.answering.question import MAX_CHARACTERS
 from rag.errors import QuestionError
-from rag.generator import CONTEXT, LlamaGenerator
-from rag.models import SMOLLM2, generator_file
-from rag.prompt import SMALL, TAUGHT, capable, compose
-from rag.questions import MOST_CHARACTERS
+from rag.models.generation.llama import CONTEXT, LlamaGenerator
+from rag.models.generation.prompts import EXTRACTIVE, TINY, compose, general_profile
+from rag.models.resolve import SMOLLM2, generator_file
 from rag.settings import load
+from rag.types import Excerpt
 
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz     .,",
@@ -35,34 +35,39 @@ def main(cases: int) -> None:
     file = generator_file(SMOLLM2.name, settings.cache)
     generator = LlamaGenerator(SMOLLM2.name, file, settings.cache, settings.threads)
     generator.load()
-    drawn = random.Random(SEED)
-    came = Counter[str]()
+    rng = random.Random(SEED)
+    outcomes = Counter[str]()
     for _ in range(cases):
-        ability = drawn.choice([SMALL, TAUGHT, capable(2048)])
-        question = text(drawn, MOST_CHARACTERS)
-        sources = [excerpt(text(drawn, 4000)) for _ in range(drawn.randint(0, 8))]
-        most = CONTEXT - ability.answer_tokens
+        profile = rng.choice([TINY, EXTRACTIVE, general_profile(2048)])
+        question = random_text(rng, MAX_CHARACTERS)
+        sources = [excerpt(random_text(rng, 4000)) for _ in range(rng.randint(0, 8))]
+        limit = CONTEXT - profile.answer_tokens
         try:
-            composed = compose(question, sources, ability, generator.count_tokens, most)
+            prompt = compose(question, sources, profile, generator.count_tokens, limit)
         except QuestionError:
-            came["turned down: the question alone does not fit"] += 1
+            outcomes["rejected: the question alone does not fit"] += 1
             continue
-        fits = generator.count_tokens(composed.messages) + ability.answer_tokens <= CONTEXT
-        came["fits" if fits else "OVERFLOWS"] += 1
-        if fits and len(composed.sources) < len(sources):
-            came["… with sources left out"] += 1
-    print(table(["prompt", f"of {cases:,}"], [[what, f"{n:,}"] for what, n in came.items()]))
-    print(f"\n{came['OVERFLOWS']} overflow.")
+        fits = generator.count_tokens(prompt.messages) + profile.answer_tokens <= CONTEXT
+        outcomes["fits" if fits else "OVERFLOWS"] += 1
+        if fits and len(prompt.sources) < len(sources):
+            outcomes["… with sources left out"] += 1
+    print(
+        table(
+            ["prompt", f"of {cases:,}"],
+            [[outcome, f"{count:,}"] for outcome, count in outcomes.items()],
+        )
+    )
+    print(f"\n{outcomes['OVERFLOWS']} overflow.")
 
 
-def text(drawn: random.Random, most: int) -> str:
-    """Of a random length, short ones as likely as long ones."""
-    length = round(2 ** drawn.uniform(0, most.bit_length() - 1))
-    return "".join(drawn.choices(drawn.choice(ALPHABETS), k=length))
+def random_text(rng: random.Random, limit: int) -> str:
+    """Return a text of random length, with a uniformly distributed logarithm."""
+    length = round(2 ** rng.uniform(0, limit.bit_length() - 1))
+    return "".join(rng.choices(rng.choice(ALPHABETS), k=length))
 
 
-def excerpt(told: str) -> Excerpt:
-    return Excerpt("a", "t", 0, len(told), told)
+def excerpt(content: str) -> Excerpt:
+    return Excerpt("a", "t", 0, len(content), content)
 
 
 if __name__ == "__main__":

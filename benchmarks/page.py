@@ -1,8 +1,8 @@
-"""How soon the page is there: `python benchmarks/page.py INDEX [--starts N]`. Needs Chromium.
+"""Startup time of the chat page: `python benchmarks/page.py INDEX [--starts N]`. Needs Chromium.
 
-Starts the page anew each time, opens it in a browser that has nothing of it yet, and prints the seconds
-until the server is up, and from then on until something is painted, the question can be typed and the
-models are loaded.
+Starts the server and opens the page in a browser with an empty cache, several times. Prints the seconds
+until the server is up, and from then on until the first paint, until the question can be typed, and
+until the models are loaded.
 """
 
 import argparse
@@ -26,31 +26,37 @@ def main(index: Path, starts: int) -> None:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        measured = [started(browser, index) for _ in range(starts)]
-    rows = [row("median", [median(column) for column in zip(*measured, strict=True)])]
-    print(table(["start", *COLUMNS], [*(row(str(n), m) for n, m in enumerate(measured, 1)), *rows]))
+        measurements = [measure_start(browser, index) for _ in range(starts)]
+    rows = [row("median", [median(column) for column in zip(*measurements, strict=True)])]
+    print(
+        table(
+            ["start", *COLUMNS],
+            [*(row(str(n), measurement) for n, measurement in enumerate(measurements, 1)), *rows],
+        )
+    )
 
 
-def started(browser: Browser, index: Path) -> list[float]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def measure_start(browser: Browser, index: Path) -> list[float]:
+    """Start the server once, and return the seconds of COLUMNS."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     command = [sys.executable, "-m", "rag", "chat", "--index", str(index), "--port", str(port)]
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        up = time.perf_counter()
+        up_at = time.perf_counter()
         page = browser.new_context().new_page()
         page.goto(f"http://127.0.0.1:{port}/", wait_until="commit")
-        begun = time.perf_counter()
+        navigated_at = time.perf_counter()
         page.get_by_role("textbox", name="Your question").wait_for(timeout=60_000)
-        typed = time.perf_counter()
-        painted = begun - up + page.evaluate(FIRST_PAINT) / 1000
+        typeable_at = time.perf_counter()
+        paint_s = navigated_at - up_at + page.evaluate(FIRST_PAINT) / 1000
         page.locator("#status .ready").wait_for(timeout=120_000)
-        loaded = time.perf_counter()
+        loaded_at = time.perf_counter()
         page.context.close()
         process.kill()
-    return [up - began, painted, typed - up, loaded - up]
+    return [up_at - started_at, paint_s, typeable_at - up_at, loaded_at - up_at]
 
 
 def row(name: str, seconds: Sequence[float]) -> list[str]:

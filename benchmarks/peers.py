@@ -1,13 +1,13 @@
-"""Footnote beside its peers: `python benchmarks/peers.py SET [QUESTIONS] [--context N] [--save FILE]`.
+"""Other RAG libraries compared: `benchmarks/peers.py SET [QUESTIONS] [--context N] [--save FILE]`.
 
-Needs the extra, in an environment of its own (it asks for an older huggingface_hub): `pip install -e
-'.[peers]'`. Asks LlamaIndex, LangChain, txtai and Footnote a fixed sample of a set's questions (100),
-one after the other in one process, each first in turn, with the same articles, encoder and generator
-(the same file; Footnote with and without its adapter). Every third title is left out of all indexes; a
-third of the questions are on those. An answer that holds one of the expected strings is right, whatever
-else it says. --save keeps every answer, as JSON Lines.
+Needs an extra, in a separate environment (it requires an older huggingface_hub): `pip install -e
+'.[peers]'`. Asks LlamaIndex, LangChain, txtai and Footnote a fixed sample of a dataset's questions
+(100), one after the other in one process, in rotating order, with the same articles, encoder and
+generator (the same file; Footnote with and without its adapter). Every third title is left out of all
+indexes, and a third of the questions are about those. An answer is right if it contains one of the
+expected strings, whatever else it says. --save writes all answers, as JSON Lines.
 
-Each is what its documentation starts with, and the documented way to models of one's own:
+Each system is set up as at the start of its documentation, with local models in the documented way:
 
 - LlamaIndex: `VectorStoreIndex.from_documents(documents)` and `index.as_query_engine()`. A Document is
   an article, with its title as metadata. By default, sentences are packed to chunks of 1024 tokens, 200
@@ -30,8 +30,8 @@ refined. Seeds are fixed. All generators have all cores but one. llama-cpp-pytho
 them to read a prompt, which is faster where nothing else runs, and far slower where something does, and
 half of them to write.
 
-They refuse in words only: an answer is a refusal when it is empty, or says one of REFUSALS and is not
-right all the same. Nothing is downloaded: the sentence splitter's data comes with LlamaIndex.
+The others refuse in words only: an answer is a refusal if it is empty, or contains one of REFUSALS and
+is not right nevertheless. Nothing is downloaded: the sentence splitter's data comes with LlamaIndex.
 """
 
 import argparse
@@ -44,16 +44,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from answers import share, without
-from common import SEED, Row, index_of, rows, sample, table
+from answers import leave_out_articles, share
+from common import SEED, Row, build_index, rows, sample, table
 
-from rag import backends
-from rag.chatbot import Chatbot
-from rag.datatypes import Mode
-from rag.evaluation import holds
-from rag.generator import CONTEXT, fast_copy
-from rag.models import encoder_folder, generator_file
+from rag.answering.chatbot import Chatbot
+from rag.evaluation.runner import contains_answer
+from rag.models.generation import backends
+from rag.models.generation.llama import CONTEXT, requantised_weights
+from rag.models.resolve import encoder_folder, generator_file
 from rag.settings import Settings, load
+from rag.types import Mode
 
 LEFT_OUT = 3
 
@@ -63,7 +63,7 @@ REFUSALS = (
     "|not mention|not provide|not specif|not state|not contain"
     "|n't mention|n't provide|n't specif|n't state|n't contain"
 ).split("|")
-"""What an answer says that is none; lower case, straight apostrophes."""
+"""Phrases of refusals, in lower case with straight apostrophes."""
 
 RAG_PROMPT = (
     "You are an assistant for question-answering tasks. Use the following pieces of retrieved context"
@@ -78,7 +78,7 @@ question: {question}
 context: {context} """
 
 Ask = Callable[[Row], tuple[str, bool]]
-"""A question's row → the answer's text, and whether it is a refusal."""
+"""Returns the text of the answer to a question, and whether it is a refusal."""
 
 
 @dataclass(frozen=True)
@@ -89,30 +89,43 @@ class Reply:
     seconds: float
 
     @classmethod
-    def of(cls, ask: Ask, row: Row) -> "Reply":
-        began = time.perf_counter()
-        return cls(row, *ask(row), time.perf_counter() - began)
+    def from_system(cls, ask: Ask, row: Row) -> "Reply":
+        started_at = time.perf_counter()
+        return cls(row, *ask(row), time.perf_counter() - started_at)
 
     @property
     def right(self) -> bool:
-        return not self.refused and holds(self.text, self.row["answers"])
+        return not self.refused and contains_answer(self.text, self.row["answers"])
 
 
-def main(data: Path, most: int, context: int, save: Path | None) -> None:
-    every = [row for row in rows(data / "questions.jsonl") if row.get("answers")]
-    articles, questions = without(data, every, LEFT_OUT)
-    yes = sample([row for row in questions if not row["unanswerable"]], most - most // 3)
-    no = sample([row for row in questions if row["unanswerable"]], most // 3)
-    settings = load(index=index_of(articles), threads=max(1, (os.cpu_count() or 1) - 1))
-    asks = {name: made(settings, articles, context) for name, made in SYSTEMS.items()}
-    replies: dict[str, list[Reply]] = {name: [] for name in asks}
-    for number, row in enumerate([*yes, *no]):
-        for name in sorted(asks, key=lambda name: (list(asks).index(name) + number) % len(asks)):
-            replies[name].append(Reply.of(asks[name], row))
-    print(table(["answered by", *HEAD], [[name, *scores(of)] for name, of in replies.items()]))
+def main(data: Path, sample_size: int, context: int, save: Path | None) -> None:
+    answerable_rows = [row for row in rows(data / "questions.jsonl") if row.get("answers")]
+    articles, questions = leave_out_articles(data, answerable_rows, LEFT_OUT)
+    answerable = sample(
+        [row for row in questions if not row["unanswerable"]], sample_size - sample_size // 3
+    )
+    unanswerable = sample([row for row in questions if row["unanswerable"]], sample_size // 3)
+    settings = load(index=build_index(articles), threads=max(1, (os.cpu_count() or 1) - 1))
+    systems = {name: build(settings, articles, context) for name, build in SYSTEMS.items()}
+    replies: dict[str, list[Reply]] = {name: [] for name in systems}
+    for number, row in enumerate([*answerable, *unanswerable]):
+        for name in sorted(
+            systems, key=lambda name: (list(systems).index(name) + number) % len(systems)
+        ):
+            replies[name].append(Reply.from_system(systems[name], row))
+    print(
+        table(
+            ["answered by", *SCORE_COLUMNS],
+            [[name, *score_row(own_replies)] for name, own_replies in replies.items()],
+        )
+    )
     if save:
-        kept = [{"system": name, **vars(r)} for name, of in replies.items() for r in of]
-        save.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        records = [
+            {"system": name, **vars(r)}
+            for name, own_replies in replies.items()
+            for r in own_replies
+        ]
+        save.write_text("".join(json.dumps(line) + "\n" for line in records), encoding="utf-8")
 
 
 def footnote(settings: Settings, articles: Path, context: int) -> Ask:
@@ -160,7 +173,7 @@ def llamaindex(settings: Settings, articles: Path, context: int) -> Ask:
     engine = core.VectorStoreIndex.from_documents(documents).as_query_engine()
 
     def ask(row: Row) -> tuple[str, bool]:
-        return judged(str(engine.query(row["question"])), row)
+        return judge(str(engine.query(row["question"])), row)
 
     return ask
 
@@ -189,10 +202,10 @@ def langchain(settings: Settings, articles: Path, context: int) -> Ask:
     )
 
     def ask(row: Row) -> tuple[str, bool]:
-        found = store.similarity_search(row["question"])
-        told = "\n\n".join(document.page_content for document in found)
-        asked = RAG_PROMPT.format(question=row["question"], context=told)
-        return judged(str(model.invoke(asked).content), row)
+        documents_found = store.similarity_search(row["question"])
+        context_text = "\n\n".join(document.page_content for document in documents_found)
+        prompt_text = RAG_PROMPT.format(question=row["question"], context=context_text)
+        return judge(str(model.invoke(prompt_text).content), row)
 
     return ask
 
@@ -219,18 +232,18 @@ def txtai(settings: Settings, articles: Path, context: int) -> Ask:
     rag = RAG(embeddings, llm, template=TXTAI_PROMPT, output="flatten")
 
     def ask(row: Row) -> tuple[str, bool]:
-        return judged(str(rag(row["question"])), row)
+        return judge(str(rag(row["question"])), row)
 
     return ask
 
 
-def untaught(settings: Settings, articles: Path, context: int) -> Ask:
+def footnote_without_adapter(settings: Settings, articles: Path, context: int) -> Ask:
     return footnote(settings.model_copy(update={"adapter": "off"}), articles, context)
 
 
 SYSTEMS = {
     "Footnote": footnote,
-    "Footnote, adapter off": untaught,
+    "Footnote, adapter off": footnote_without_adapter,
     "LlamaIndex": llamaindex,
     "LangChain": langchain,
     "txtai": txtai,
@@ -242,32 +255,37 @@ def encoder(settings: Settings) -> str:
 
 
 def generator(settings: Settings) -> str:
-    """The file that Footnote runs when its adapter is off: no peer has one."""
+    """Return the file that Footnote runs without its adapter, since the others have none."""
     name, cache = settings.generator, settings.cache
-    return str(fast_copy(name, generator_file(name, cache), cache))
+    return str(requantised_weights(name, generator_file(name, cache), cache))
 
 
-def judged(said: str, row: Row) -> tuple[str, bool]:
-    """An answer's text, and whether it is a refusal."""
-    text = said.strip()
-    plain = text.lower().replace("’", "'")
-    refuses = not plain or any(phrase in plain for phrase in REFUSALS)
-    return text, refuses and not holds(text, row["answers"])
+def judge(reply: str, row: Row) -> tuple[str, bool]:
+    """Return an answer's text, and whether it is a refusal."""
+    text = reply.strip()
+    lowered = text.lower().replace("’", "'")
+    is_refusal = not lowered or any(phrase in lowered for phrase in REFUSALS)
+    return text, is_refusal and not contains_answer(text, row["answers"])
 
 
-HEAD = "right|wrong|refused|left out: refused|words, median|words, 95 %|seconds, median".split("|")
+SCORE_COLUMNS = (
+    "right|wrong|refused|left out: refused|words, median|words, 95 %|seconds, median".split("|")
+)
 
 
-def scores(replies: Sequence[Reply]) -> list[str]:
-    yes = [r for r in replies if not r.row["unanswerable"]]
-    no = [r for r in replies if r.row["unanswerable"]]
-    right, refused = sum(r.right for r in yes), sum(r.refused for r in yes)
-    words = sorted(len(r.text.split()) for r in yes if not r.refused) or [0]
+def score_row(replies: Sequence[Reply]) -> list[str]:
+    answerable = [r for r in replies if not r.row["unanswerable"]]
+    unanswerable = [r for r in replies if r.row["unanswerable"]]
+    right_count, refused_count = (
+        sum(r.right for r in answerable),
+        sum(r.refused for r in answerable),
+    )
+    words = sorted(len(r.text.split()) for r in answerable if not r.refused) or [0]
     return [
-        share(right, len(yes)),
-        share(len(yes) - right - refused, len(yes)),
-        share(refused, len(yes)),
-        share(sum(r.refused for r in no), len(no)),
+        share(right_count, len(answerable)),
+        share(len(answerable) - right_count - refused_count, len(answerable)),
+        share(refused_count, len(answerable)),
+        share(sum(r.refused for r in unanswerable), len(unanswerable)),
         str(median(words)),
         str(words[int(0.95 * (len(words) - 1))]),
         f"{median(r.seconds for r in replies):.2f}",

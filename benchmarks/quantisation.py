@@ -1,7 +1,7 @@
-"""What requantising the generator gives and costs: `python benchmarks/quantisation.py SET [QUESTIONS]`.
+"""Speed and accuracy of quantised weights: `python benchmarks/quantisation.py SET [QUESTIONS]`.
 
-The same prompts, from a fixed sample of the set's answerable questions, to the weights as shipped
-(Q4_1), requantised to Q8_0 and to Q4_0, in turn; medians over the questions.
+The same prompts, from a fixed sample of the dataset's answerable questions, are given to the bundled
+weights (Q4_1) and to these requantised to Q8_0 and to Q4_0. Prints medians over the questions.
 """
 
 import sys
@@ -11,73 +11,85 @@ from pathlib import Path
 from statistics import median
 
 import llama_cpp
-from common import indexed, rows, sample, table
+from common import build_dataset_index, rows, sample, table
 
-from rag import prompt
-from rag.datatypes import StandaloneQuestion
-from rag.encoder import Encoder
-from rag.evaluation import holds
-from rag.evidence import weigh
-from rag.generator import CONTEXT, LlamaGenerator, requantise
-from rag.index import PassageIndex
-from rag.models import generator_file
-from rag.prompt import SMALL
-from rag.retriever import HITS, Retriever
+from rag.answering.evidence import score_sentences
+from rag.answering.retriever import DEFAULT_TOP_K, Retriever
+from rag.evaluation.runner import contains_answer
+from rag.models.embedding.encoder import Encoder
+from rag.models.generation import prompts
+from rag.models.generation.llama import CONTEXT, LlamaGenerator, requantise
+from rag.models.generation.prompts import TINY
+from rag.models.resolve import generator_file
 from rag.settings import load
+from rag.store.reader import IndexReader
+from rag.types import SearchQuery
 
-KINDS = {
+WEIGHT_TYPES = {
     "Q4_1, as shipped": None,
     "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
 }
 
 
-def main(data: Path, most: int) -> None:
+def main(data: Path, sample_size: int) -> None:
     settings = load()
-    encoder = Encoder.chosen(settings)
-    retriever = Retriever(PassageIndex.open(indexed(data)), encoder)
+    encoder = Encoder.from_settings(settings)
+    retriever = Retriever(IndexReader.open(build_dataset_index(data)), encoder)
     shipped = generator_file(settings.generator, settings.cache)
     with tempfile.TemporaryDirectory() as folder:
         generators = {}
-        for kind, number in KINDS.items():
-            file = shipped if number is None else Path(folder) / f"{kind}.gguf"
+        for name, number in WEIGHT_TYPES.items():
+            file = shipped if number is None else Path(folder) / f"{name}.gguf"
             if number is not None:
                 requantise(shipped, file, number)
-            generators[kind] = LlamaGenerator(kind, file, settings.cache, settings.threads)
-        print(measured(data, most, retriever, generators))
+            generators[name] = LlamaGenerator(name, file, settings.cache, settings.threads)
+        print(measure(data, sample_size, retriever, generators))
 
 
-def measured(
-    data: Path, most: int, retriever: Retriever, generators: dict[str, LlamaGenerator]
+def measure(
+    data: Path, sample_size: int, retriever: Retriever, generators: dict[str, LlamaGenerator]
 ) -> str:
     answerable = [q for q in rows(data / "questions.jsonl") if q.get("answers")]
-    right = dict.fromkeys(generators, 0)
-    reading: dict[str, list[float]] = {kind: [] for kind in generators}
-    writing: dict[str, list[float]] = {kind: [] for kind in generators}
-    asked = sample(answerable, most)
-    for row in asked:
-        question = StandaloneQuestion(row["question"])
-        hits = retriever.retrieve(question, HITS)
-        evidence = weigh(question, hits, retriever.encoder, retriever.index.rarity)
-        counted = retriever.encoder.count_tokens
-        sources = SMALL.chosen(evidence, counted)
-        for kind, generator in generators.items():
-            most = CONTEXT - SMALL.answer_tokens
-            composed = prompt.compose(row["question"], sources, SMALL, generator.count_tokens, most)
-            began = time.perf_counter()
-            times, draft = [], ""
-            for piece in generator.stream(composed.messages):
-                times.append(time.perf_counter())
+    right_counts = dict.fromkeys(generators, 0)
+    read_rates: dict[str, list[float]] = {name: [] for name in generators}
+    write_rates: dict[str, list[float]] = {name: [] for name in generators}
+    questions = sample(answerable, sample_size)
+    for row in questions:
+        question = SearchQuery(row["question"])
+        hits = retriever.retrieve(question, DEFAULT_TOP_K)
+        evidence = score_sentences(question, hits, retriever.encoder, retriever.index.idf)
+        count_tokens = retriever.encoder.count_tokens
+        sources = TINY.chosen(evidence, count_tokens)
+        for name, generator in generators.items():
+            limit = CONTEXT - TINY.answer_tokens
+            prompt = prompts.compose(row["question"], sources, TINY, generator.count_tokens, limit)
+            started_at = time.perf_counter()
+            token_times, draft = [], ""
+            for piece in generator.stream(prompt.messages):
+                token_times.append(time.perf_counter())
                 draft += piece
-            right[kind] += holds(draft, row["answers"])
-            reading[kind].append(composed.tokens / (times[0] - began))
-            if len(times) > 2:
-                writing[kind].append((len(times) - 1) / (times[-1] - times[0]))
+            right_counts[name] += contains_answer(draft, row["answers"])
+            read_rates[name].append(prompt.tokens / (token_times[0] - started_at))
+            if len(token_times) > 2:
+                write_rates[name].append(
+                    (len(token_times) - 1) / (token_times[-1] - token_times[0])
+                )
     return table(
-        ["weights", "prompt tokens/s", "draft tokens/s", f"answer in the draft, of {len(asked)}"],
         [
-            [kind, f"{median(reading[kind]):.0f}", f"{median(writing[kind]):.0f}", str(right[kind])]
-            for kind in generators
+            "weights",
+            "prompt tokens/s",
+            "draft tokens/s",
+            f"answer in the draft, of {len(questions)}",
+        ],
+        [
+            [
+                name,
+                f"{median(read_rates[name]):.0f}",
+                f"{median(write_rates[name]):.0f}",
+                str(right_counts[name]),
+            ]
+            for name in generators
         ],
     )
 

@@ -1,8 +1,8 @@
-"""What each part of searching gives: `python benchmarks/retrieval.py SET… [--half tuned|other]`.
+"""Retrieval methods compared: `python benchmarks/retrieval.py SET… [--half tuned|other]`.
 
-Ranks the articles of each set's answerable questions in several ways, and prints nDCG@10 a way and
-set, over one half of the questions. Sets with conversations (`history`)
-are asked with and without them, and their recall@5 is printed as well.
+Ranks the articles for each dataset's answerable questions with several methods, and prints nDCG@10 per
+method and dataset, over one split of the questions. Datasets with conversations (`history`) are used
+with and without it, and their recall@5 is printed as well.
 """
 
 import argparse
@@ -10,93 +10,100 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
-from common import Row, indexed, rows, table
+from common import Row, build_dataset_index, rows, table
 from ir_measures import ScoredDoc, calc_aggregate, nDCG, parse_measure
 
-from rag import conversation, retriever
-from rag.datatypes import Message, StandaloneQuestion
-from rag.encoder import Encoder
-from rag.index import PassageIndex
-from rag.models import MINILM, encoder_folder
-from rag.retriever import Retriever, Scores
+from rag.answering import followup
+from rag.answering.retriever import Retriever, Scores, fuse
+from rag.models.embedding.encoder import Encoder
+from rag.models.resolve import MINILM, encoder_folder
 from rag.settings import Settings
+from rag.store.reader import IndexReader
+from rag.types import Message, SearchQuery
 
-MOST = 400
-K = 50
+CANDIDATES = 400
+TOP_K = 50
 RANK_OFFSET = 60
 """Of reciprocal rank fusion (Cormack et al. 2009)."""
 
 Fusion = Callable[[Scores, Scores], Scores]
 Run = dict[str, float]
-"""Article ids → scores."""
-Way = Callable[[Retriever, StandaloneQuestion], Run]
+"""Scores by article id."""
+Method = Callable[[Retriever, SearchQuery], Run]
 
 
-def main(sets: Sequence[Path], half: str) -> None:
+def main(sets: Sequence[Path], split: str) -> None:
     lines: dict[str, list[str]] = {}
     for data in sets:
-        asked = [row for row in rows(data / "questions.jsonl") if of_half(row, half)]
-        index = PassageIndex.open(indexed(data))
+        questions = [row for row in rows(data / "questions.jsonl") if in_split(row, split)]
+        index = IndexReader.open(build_dataset_index(data))
         encoder = Encoder(MINILM.name, encoder_folder(MINILM.name, Settings().cache))
-        for way, runs in ranked(Retriever(index, encoder), asked, WAYS).items():
-            lines.setdefault(way, []).append(score(asked, runs))
-    print(table(["way", *(data.name for data in sets)], [[way, *s] for way, s in lines.items()]))
+        for name, runs in rank_all(Retriever(index, encoder), questions, METHODS).items():
+            lines.setdefault(name, []).append(score(questions, runs))
+    print(
+        table(
+            ["method", *(data.name for data in sets)],
+            [[name, *cells] for name, cells in lines.items()],
+        )
+    )
 
 
-def of_half(row: Row, half: str) -> bool:
-    """Whether a question is answerable and of the half on which things were tuned, or of the other."""
+def in_split(row: Row, split: str) -> bool:
+    """Return whether a question is answerable and in a split: the one used for tuning, or the other."""
     if row.get("unanswerable") or not row.get("article_ids"):
         return False
-    return (crc32(str(row["id"]).encode()) % 2 == 0) == (half == "tuned")
+    return (crc32(str(row["id"]).encode()) % 2 == 0) == (split == "tuned")
 
 
-def ranked(search: Retriever, asked: Sequence[Row], ways: Iterable[str]) -> dict[str, list[Run]]:
-    """Way → article ids with scores, a question each."""
-    questions = [standalone(search, row) for row in asked]
-    return {way: [WAYS[way](search, question) for question in questions] for way in ways}
+def rank_all(
+    retriever: Retriever, questions: Sequence[Row], names: Iterable[str]
+) -> dict[str, list[Run]]:
+    """Return the runs of each method, one per question."""
+    queries = [contextualize(retriever, row) for row in questions]
+    return {name: [METHODS[name](retriever, query) for query in queries] for name in names}
 
 
-def standalone(search: Retriever, row: Row) -> StandaloneQuestion:
+def contextualize(retriever: Retriever, row: Row) -> SearchQuery:
     history = [
         Message(
             role=turn.get("role", "user"), content=turn.get("content") or turn.get("text") or ""
         )
         for turn in row.get("history") or []
     ]
-    return conversation.standalone(row["question"], history, search.index.rarity)
+    return followup.contextualize(row["question"], history, retriever.index.idf)
 
 
-def footnote(search: Retriever, question: StandaloneQuestion) -> Run:
+def footnote(retriever: Retriever, question: SearchQuery) -> Run:
     run: Run = {}
-    for hit in search.retrieve(question, K):
-        for place in (hit.passage, *hit.passage.also):
-            run.setdefault(place.article_id, hit.score)
+    for hit in retriever.retrieve(question, TOP_K):
+        for excerpt in (hit.passage, *hit.passage.duplicates):
+            run.setdefault(excerpt.article_id, hit.score)
     return run
 
 
-def without_the_conversation(search: Retriever, question: StandaloneQuestion) -> Run:
-    return footnote(search, StandaloneQuestion(question.asked))
+def without_history(retriever: Retriever, question: SearchQuery) -> Run:
+    return footnote(retriever, SearchQuery(question.question))
 
 
-def by(fusion: Fusion) -> Way:
-    """The articles of the best passages of a fusion, each with its best one's score."""
+def rank_by_fusion(fusion: Fusion) -> Method:
+    """Return a method that ranks articles by the best fused score of their passages."""
 
-    def way(search: Retriever, question: StandaloneQuestion) -> Run:
-        scores = fusion(*search.candidates(question, MOST))
-        best = sorted(scores, key=lambda number: -scores[number])[:K]
+    def rank(retriever: Retriever, question: SearchQuery) -> Run:
+        scores = fusion(*retriever.candidates(question, CANDIDATES))
+        best = sorted(scores, key=lambda number: -scores[number])[:TOP_K]
         run: Run = {}
-        for number, passage in zip(best, search.index.passages(best), strict=True):
+        for number, passage in zip(best, retriever.index.passages(best), strict=True):
             run.setdefault(passage.article_id, scores[number])
         return run
 
-    return way
+    return rank
 
 
-def dense_alone(dense: Scores, lexical: Scores) -> Scores:
+def dense_only(dense: Scores, lexical: Scores) -> Scores:
     return dense
 
 
-def lexical_alone(dense: Scores, lexical: Scores) -> Scores:
+def lexical_only(dense: Scores, lexical: Scores) -> Scores:
     return lexical
 
 
@@ -108,29 +115,33 @@ def reciprocal_rank(dense: Scores, lexical: Scores) -> Scores:
     return fused
 
 
-FOOTNOTE = "Footnote: the same, k passages of k things"
-WAYS: dict[str, Way] = {
-    "vectors alone": by(dense_alone),
-    "words alone": by(lexical_alone),
-    "both, by reciprocal rank": by(reciprocal_rank),
-    "both, by scaled scores": by(retriever.fuse),
+FOOTNOTE = "Footnote: the same, without near-duplicates"
+METHODS: dict[str, Method] = {
+    "dense only": rank_by_fusion(dense_only),
+    "lexical only": rank_by_fusion(lexical_only),
+    "both, by reciprocal rank fusion": rank_by_fusion(reciprocal_rank),
+    "both, by scaled scores": rank_by_fusion(fuse),
     FOOTNOTE: footnote,
-    "Footnote, the last question alone": without_the_conversation,
+    "Footnote, without history": without_history,
 }
 
 
-def score(asked: Sequence[Row], runs: Sequence[Run]) -> str:
-    golds = {
-        str(at): row.get("qrels") or dict.fromkeys(row["article_ids"], 1)
-        for at, row in enumerate(asked)
+def score(questions: Sequence[Row], runs: Sequence[Run]) -> str:
+    qrels = {
+        str(number): row.get("qrels") or dict.fromkeys(row["article_ids"], 1)
+        for number, row in enumerate(questions)
     }
-    scored = [ScoredDoc(str(at), id, s) for at, run in enumerate(runs) for id, s in run.items()]
+    scored_docs = [
+        ScoredDoc(str(number), article_id, score)
+        for number, run in enumerate(runs)
+        for article_id, score in run.items()
+    ]
     measures = [
         nDCG @ 10,
-        *([parse_measure("R@5")] if any(r.get("history") for r in asked) else []),
+        *([parse_measure("R@5")] if any(row.get("history") for row in questions) else []),
     ]
-    found = calc_aggregate(measures, golds, scored)
-    return " / ".join(f"{found[measure]:.3f}" for measure in measures)
+    values = calc_aggregate(measures, qrels, scored_docs)
+    return " / ".join(f"{values[measure]:.3f}" for measure in measures)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How long a question is searched for: `python benchmarks/searching.py ARTICLES [QUESTIONS]`.
+"""Latency of a search: `python benchmarks/searching.py ARTICLES [QUESTIONS]`.
 
-Indexes the articles and asks for the titles of some of them, once the models are warm.
+Indexes the articles and searches for questions generated from some of them, after warming up.
 """
 
 import sys
@@ -8,36 +8,37 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from common import index_of, table
+from common import build_index, table
 
-from rag.chatbot import Chatbot
-from rag.drafting import asking
-from rag.language import sentences
+from rag.answering.chatbot import Chatbot
+from rag.evaluation.synthesize import generate_question
 from rag.settings import load
+from rag.text.sentences import sentences
 
-WARM = 20
+WARM_UP = 20
+"""Searches that are not measured."""
 
 
-def main(articles: Path, most: int) -> None:
-    chatbot = Chatbot.open(load(index=index_of(articles)))
+def main(articles: Path, question_count: int) -> None:
+    chatbot = Chatbot.open(load(index=build_index(articles)))
     chatbot.load_encoder()
-    held = chatbot.index.sample(4 * (most + WARM))
-    drafted = [
-        found.question
-        for article in held
+    sampled_articles = chatbot.index.sample(4 * (question_count + WARM_UP))
+    questions = [
+        cloze.question
+        for article in sampled_articles
         for start, end in list(sentences(article.text))[:3]
-        if (found := asking(article.text[start:end]))
-    ][: most + WARM]
+        if (cloze := generate_question(article.text[start:end]))
+    ][: question_count + WARM_UP]
     seconds = []
-    for question in drafted:
-        began = perf_counter()
-        chatbot.search(question, (), 8)
-        seconds.append(perf_counter() - began)
-    median, worst = np.percentile(1000 * np.array(seconds[WARM:]), [50, 95])
-    contents = chatbot.index.contents()
+    for question in questions:
+        started_at = perf_counter()
+        chatbot.search(question)
+        seconds.append(perf_counter() - started_at)
+    median, p95 = np.percentile(1000 * np.array(seconds[WARM_UP:]), [50, 95])
+    stats = chatbot.index.stats()
     head = ["articles", "passages", "questions", "median ms", "95th percentile ms"]
-    numbers = [contents.articles, contents.passages, len(seconds) - WARM]
-    print(table(head, [[*(f"{n:,}" for n in numbers), f"{median:.1f}", f"{worst:.1f}"]]))
+    numbers = [stats.articles, stats.passages, len(seconds) - WARM_UP]
+    print(table(head, [[*(f"{number:,}" for number in numbers), f"{median:.1f}", f"{p95:.1f}"]]))
 
 
 if __name__ == "__main__":

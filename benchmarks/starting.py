@@ -1,7 +1,7 @@
-"""Commands from a cold start: `python benchmarks/starting.py INDEX [TIMES]`.
+"""Duration and memory of whole commands: `python benchmarks/starting.py INDEX [TIMES]`.
 
-Runs each command TIMES times (5), in turn, as a user would, and prints the medians of the seconds from
-its start to its end and of the most memory that its main process took.
+Runs each command TIMES times (5), alternating, and prints the medians of the seconds from start to end
+and of the peak memory of the main process.
 """
 
 import os
@@ -16,34 +16,40 @@ from common import table
 QUESTION = "How high is the lighthouse?"
 
 
-def main(index: Path, times: int) -> None:
-    asked = [QUESTION, "--index", str(index), "--json"]
+def main(index: Path, repetitions: int) -> None:
+    arguments = [QUESTION, "--index", str(index), "--json"]
     commands = {
         "rag --help": ["--help"],
-        "rag search": ["search", *asked],
-        "rag ask": ["ask", *asked],
+        "rag search": ["search", *arguments],
+        "rag ask": ["ask", *arguments],
     }
     runs: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
-    for _ in range(times):
-        for name, words in commands.items():
-            runs[name].append(run(words))
+    for _ in range(repetitions):
+        for name, command_arguments in commands.items():
+            runs[name].append(measure(command_arguments))
     lines = [
-        [name, f"{median(s for s, _ in of):.2f} s", f"{median(b for _, b in of) / 1e6:,.0f} MB"]
-        for name, of in runs.items()
+        [
+            name,
+            f"{median(seconds for seconds, _ in measurements):.2f} s",
+            f"{median(peak_bytes for _, peak_bytes in measurements) / 1e6:,.0f} MB",
+        ]
+        for name, measurements in runs.items()
     ]
-    print(table(["command", "start to end", "most memory of its main process"], lines))
+    print(table(["command", "start to end", "peak memory of the main process"], lines))
 
 
-def run(words: list[str]) -> tuple[float, int]:
-    """Seconds, and bytes."""
-    began = perf_counter()
+def measure(command_arguments: list[str]) -> tuple[float, int]:
+    """Run a command, and return its seconds and the peak memory in bytes."""
+    started_at = perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "rag", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "rag", *command_arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
-        _, status, used = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, words
-    return perf_counter() - began, used.ru_maxrss * 1024
+    assert process.returncode == 0, command_arguments
+    return perf_counter() - started_at, usage.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

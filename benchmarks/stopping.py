@@ -1,8 +1,8 @@
-"""How soon a stopped question leaves the generator free: `python benchmarks/stopping.py SET [TIMES]`.
+"""Latency of cancellation: `python benchmarks/stopping.py SET [TIMES]`.
 
-Asks a set's questions, stops each at a random moment of the time that it takes, and waits until another
-could have its slot of the generator. Prints the milliseconds between: of answers as they are, alone and
-while the other slot reads, and of drafts, which the generator writes without its adapter.
+Asks a dataset's questions, cancels each at a random moment, and waits until its slot of the generator
+is free. Prints the milliseconds in between: for answers, alone and while the other slot reads a prompt,
+and for drafts, which the generator writes without its adapter.
 """
 
 import random
@@ -15,21 +15,21 @@ from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
-from common import SEED, indexed, rows, sample, table
+from common import SEED, build_dataset_index, rows, sample, table
 
-from rag.chatbot import Chatbot
-from rag.datatypes import Answer
+from rag.answering.chatbot import Chatbot
+from rag.models.generation.llama_slot import Slot
 from rag.settings import Settings, load
-from rag.slot import Slot
+from rag.types import Answer
 
-Beside = Callable[[Slot], AbstractContextManager[None]]
+Companion = Callable[[Slot], AbstractContextManager[None]]
 
-ANYTHING = range(100, 356)
-"""Tokens."""
+ANY_TOKENS = range(100, 356)
+"""Arbitrary tokens to read."""
 
 
-class Asked:
-    """A question that is answered on a thread of its own, until it is stopped."""
+class RunningQuestion:
+    """A question that is answered on a separate thread until it is cancelled."""
 
     def __init__(self, answers: Generator[Answer]) -> None:
         self._answers = answers
@@ -47,37 +47,40 @@ class Asked:
                     return
 
 
-def main(data: Path, times: int) -> None:
-    settings = load(index=indexed(data))
-    questions = [row["question"] for row in sample(rows(data / "questions.jsonl"), times)]
+def main(data: Path, question_count: int) -> None:
+    settings = load(index=build_dataset_index(data))
+    questions = [row["question"] for row in sample(rows(data / "questions.jsonl"), question_count)]
     lines = [
-        ["answers", *measured(settings, questions, idle)],
-        ["answers, another being read", *measured(settings, questions, reading)],
-        ["drafts", *measured(settings.model_copy(update={"adapter": "off"}), questions, idle)],
+        ["answers", *measure(settings, questions, idle)],
+        ["answers, another being read", *measure(settings, questions, reading)],
+        ["drafts", *measure(settings.model_copy(update={"adapter": "off"}), questions, idle)],
     ]
-    print(table(["of", "stopped", "median ms", "95 %", "most"], lines))
+    print(table(["of", "cancelled", "median ms", "95 %", "maximum"], lines))
 
 
-def measured(settings: Settings, questions: list[str], beside: Beside) -> list[str]:
-    """All slots but one are held, so that whoever waits for another waits for the question."""
-    chatbot, drawn = Chatbot.open(settings), random.Random(SEED)
+def measure(settings: Settings, questions: list[str], companion: Companion) -> list[str]:
+    """Return a row of waiting times.
+
+    All slots but one are occupied, so that waiting for a slot means waiting for the question.
+    """
+    chatbot, rng = Chatbot.open(settings), random.Random(SEED)
     chatbot.load()
     generator: Any = chatbot._generator
-    waited = []
-    with generator._slot() as held, beside(held):
+    waits_ms = []
+    with generator._slot() as other_slot, companion(other_slot):
         for question in questions:
-            took = chatbot.answer(question).timings.total_s
-            asked = Asked(chatbot.ask(question))
-            sleep(drawn.uniform(0, took))
-            going = asked.thread.is_alive()
-            began = perf_counter()
-            asked.stop()
+            duration_s = chatbot.answer(question).timings.total_s
+            running = RunningQuestion(chatbot.ask(question))
+            sleep(rng.uniform(0, duration_s))
+            was_running = running.thread.is_alive()
+            started_at = perf_counter()
+            running.stop()
             with generator._slot():
-                if going:
-                    waited.append(1000 * (perf_counter() - began))
-            asked.thread.join()
-    shown = (np.median(waited), np.percentile(waited, 95), max(waited))
-    return [f"{len(waited)}", *(f"{ms:.0f}" for ms in shown)]
+                if was_running:
+                    waits_ms.append(1000 * (perf_counter() - started_at))
+            running.thread.join()
+    summary = (np.median(waits_ms), np.percentile(waits_ms, 95), max(waits_ms))
+    return [f"{len(waits_ms)}", *(f"{ms:.0f}" for ms in summary)]
 
 
 @contextmanager
@@ -87,18 +90,18 @@ def idle(slot: Slot) -> Iterator[None]:
 
 @contextmanager
 def reading(slot: Slot) -> Iterator[None]:
-    """Meanwhile the slot reads."""
-    over = threading.Event()
+    """Read tokens in the slot while the block runs."""
+    stop = threading.Event()
 
     def read() -> None:
-        while not over.is_set():
-            for _ in slot.read(ANYTHING, ()):
+        while not stop.is_set():
+            for _ in slot.read(ANY_TOKENS, ()):
                 pass
 
     thread = threading.Thread(target=read)
     thread.start()
     yield
-    over.set()
+    stop.set()
     thread.join()
 
 

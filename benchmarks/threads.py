@@ -1,7 +1,7 @@
-"""How many threads the generator should have: `python benchmarks/threads.py`.
+"""Number of threads for the generator: `python benchmarks/threads.py`.
 
-Seconds to read 128 tokens and write 25, with 1 thread and with one a core, while 0, 1 and 2 other
-processes want a core. Median and worst of seven.
+Prints the seconds to read 128 tokens and write 25, with one thread and with one per core, while 0, 1
+and 2 other processes each keep a core busy. Median and maximum of seven rounds.
 """
 
 import multiprocessing
@@ -12,26 +12,28 @@ from statistics import median
 import llama_cpp
 from common import table
 
-from rag import backends
-from rag.generator import fast_copy
-from rag.models import SMOLLM2, generator_file
+from rag.models.generation import backends
+from rag.models.generation.llama import requantised_weights
+from rag.models.resolve import SMOLLM2, generator_file
 from rag.settings import load
 
-READ, WRITE, ROUNDS = 128, 25, 7
+PROMPT_TOKENS, ANSWER_TOKENS, ROUNDS = 128, 25, 7
 
 
 def main() -> None:
     settings = load()
-    shipped = generator_file(SMOLLM2.name, settings.cache)
-    file = fast_copy(SMOLLM2.name, shipped, settings.cache)
+    bundled = generator_file(SMOLLM2.name, settings.cache)
+    file = requantised_weights(SMOLLM2.name, bundled, settings.cache)
     lines = []
-    for busy in range(3):
-        others = [multiprocessing.Process(target=spin, daemon=True) for _ in range(busy)]
+    for busy_processes in range(3):
+        others = [multiprocessing.Process(target=spin, daemon=True) for _ in range(busy_processes)]
         for other in others:
             other.start()
         for threads in sorted({1, os.cpu_count() or 1}):
-            seconds = timed(str(file), threads)
-            lines.append([str(busy), str(threads), f"{median(seconds):.2f}", f"{max(seconds):.2f}"])
+            seconds = measure(str(file), threads)
+            lines.append(
+                [str(busy_processes), str(threads), f"{median(seconds):.2f}", f"{max(seconds):.2f}"]
+            )
         for other in others:
             other.terminate()
     print(table(["other processes", "threads", "median s", "worst s"], lines))
@@ -42,20 +44,20 @@ def spin() -> None:
         pass
 
 
-def timed(file: str, threads: int) -> list[float]:
+def measure(file: str, threads: int) -> list[float]:
     backends.load_best()
     model = llama_cpp.Llama(
         file, n_ctx=512, n_threads=threads, n_threads_batch=threads, verbose=False
     )
-    tokens = model.tokenize(b"The committee met on Tuesday about the bridge. " * 20)[:READ]
+    tokens = model.tokenize(b"The committee met on Tuesday about the bridge. " * 20)[:PROMPT_TOKENS]
     seconds = []
     for _ in range(ROUNDS + 1):
         model.reset()
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         model.eval(tokens)
-        for token in tokens[:WRITE]:
+        for token in tokens[:ANSWER_TOKENS]:
             model.eval([token])
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started_at)
     return seconds[1:]
 
 

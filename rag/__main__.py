@@ -1,5 +1,5 @@
-"""`python -m rag`, the same as `rag`."""
+"""Runs the command line interface: `python -m rag` is the same as `rag`."""
 
-from rag.cli import main
+from rag.cli.main import main
 
 main()

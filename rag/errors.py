@@ -1,25 +1,31 @@
-"""What can go wrong, told in one line: what is wrong, with which value, what to do.
+"""Exception hierarchy.
 
 RagError
-├── UsageError       a command was called with words that it cannot take (exit code 2)
-├── SettingError     a RAG_* variable or flag holds a value that it cannot take
-├── SourceError      a source of articles cannot be read, or holds none
-├── IndexUnusable    an index cannot be read, written or used with these models
-│   ├── NoIndex      there is none, or none yet
-│   └── IndexDamaged its files are not what was written
-├── ModelError       a model is missing, broken or not the one expected
+├── UsageError       invalid command line arguments (exit code 2)
+├── SettingError     invalid value of a RAG_* variable or its flag
+├── SourceError      a source of articles cannot be read, or contains none
+├── IndexUnusable    an index cannot be read, written, or used with the selected models
+│   ├── NoIndex      there is no index
+│   └── IndexDamaged files of the index are corrupted
+├── ModelError       a model is missing, corrupted, or not the expected one
 │   └── GeneratorCrashed  the language model's process has died
-├── QuestionError    a question (or a file of questions) cannot be answered as it stands
+├── QuestionError    a question, or a file of questions, cannot be answered
 ├── PageError        the chat page cannot be served
-└── SpaceError       a Space cannot be made, or brought up to date
+└── SpaceError       a Hugging Face Space cannot be created or updated
 
-Library exceptions are translated into these where the library is called; each face has one
-`except RagError`.
+Exceptions of libraries are translated into these where the library is called, so that each
+interface (command line, page, HTTP, MCP) needs only `except RagError`.
 """
 
 
 class RagError(Exception):
-    """`problem` says what is wrong and with which value, `remedy` what to do about it."""
+    """Base class of all errors that a user can do something about.
+
+    Attributes:
+        problem: What is wrong, and which value, in one sentence.
+        remedy: What the user can do about it, in one sentence.
+        exit_code: The exit code of the `rag` command.
+    """
 
     exit_code = 1
 
@@ -30,44 +36,46 @@ class RagError(Exception):
 
 
 class UsageError(RagError):
+    """Invalid command line arguments."""
+
     exit_code = 2
 
 
 class SettingError(RagError):
-    pass
+    """Invalid value of a RAG_* variable or its flag."""
 
 
 class SourceError(RagError):
-    pass
+    """A source of articles cannot be read, or contains none."""
 
 
 class IndexUnusable(RagError):
-    pass
+    """An index cannot be read, written, or used with the selected models."""
 
 
 class NoIndex(IndexUnusable):
-    pass
+    """There is no index."""
 
 
 class IndexDamaged(IndexUnusable):
-    pass
+    """Files of the index are corrupted."""
 
 
 class ModelError(RagError):
-    pass
+    """A model is missing, corrupted, or not the expected one."""
 
 
 class GeneratorCrashed(ModelError):
-    pass
+    """The language model's process has died."""
 
 
 class QuestionError(RagError):
-    pass
+    """A question, or a file of questions, cannot be answered."""
 
 
 class PageError(RagError):
-    pass
+    """The chat page cannot be served."""
 
 
 class SpaceError(RagError):
-    pass
+    """A Hugging Face Space cannot be created or updated."""

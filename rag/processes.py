@@ -1,4 +1,7 @@
-"""Python processes of our own: readers of files, the language model, measurements that may crash."""
+"""Child processes that run this program's own Python code.
+
+File readers, the language model and CPU measurements run in such processes, because they may crash.
+"""
 
 import json
 import subprocess
@@ -16,14 +19,27 @@ def start_python(
     stderr: int | IO[bytes] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Run `code` in another process of this Python, with the same import path.
+    """Start a new process of this Python interpreter, with the same import path, that runs `code`.
 
-    The code finds `argument`, as JSON, in `sys.argv[1]`, and inherits the file descriptors `handles`.
-    The process has a session of its own, so that Ctrl-C in the terminal reaches this process alone.
+    The process gets its own session, so that Ctrl-C in the terminal interrupts only this process.
+
+    Args:
+        code: Python source code.
+        argument: Any JSON value; the code finds it, encoded, in `sys.argv[1]`.
+        handles: File descriptors that the process inherits.
+        stdout: Where its output goes, as for `subprocess.Popen`.
+        stderr: Where its error output goes; None for this process's own.
+        environment: Its environment variables; None for a copy of this process's.
+
+    Returns:
+        The running process.
+
+    Raises:
+        OSError: No process can be started.
     """
-    same_path = f"import sys; sys.path[:] = {sys.path!r}; "
-    return subprocess.Popen(  # noqa: S603 (this very program)
-        [sys.executable, "-c", same_path + code, json.dumps(argument)],
+    set_path = f"import sys; sys.path[:] = {sys.path!r}; "
+    return subprocess.Popen(  # noqa: S603 (this program's own code)
+        [sys.executable, "-c", set_path + code, json.dumps(argument)],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -3,26 +3,21 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fakes import SilentProgress
+from fixture_types import IndexBytes, RunRag, WriteProtect
 
-from rag import indexing
-from rag.change import IndexChange
-from rag.chatbot import Chatbot
-from rag.encoder import Encoder
-from rag.generator import LlamaGenerator
-from rag.index import PassageIndex
-from rag.models import MINILM, SMOLLM2, adapter_file, encoder_folder, generator_file
-
-RunRag = Callable[..., "subprocess.CompletedProcess[str]"]
-WriteProtect = Callable[[Path], None]
-Held = Callable[[Path], dict[str, bytes]]
+from rag.answering.chatbot import Chatbot
+from rag.indexing.sync import sync
+from rag.models.embedding.encoder import Encoder
+from rag.models.generation.llama import LlamaGenerator
+from rag.models.resolve import MINILM, SMOLLM2, adapter_file, encoder_folder, generator_file
+from rag.store.reader import IndexReader
+from rag.store.writer import IndexWriter
 
 ARTICLES = {
     "lighthouse.md": """---
@@ -82,7 +77,7 @@ def generator(cache: Path) -> LlamaGenerator:
 
 
 @pytest.fixture(scope="session")
-def taught(cache: Path) -> LlamaGenerator:
+def extractive_generator(cache: Path) -> LlamaGenerator:
     """The embedded generator with its adapter, as it is run by default."""
     file = generator_file(SMOLLM2.name, cache)
     return LlamaGenerator(SMOLLM2.name, file, cache, 0, adapter_file(SMOLLM2.name, cache))
@@ -103,89 +98,26 @@ def index_folder(
 ) -> Path:
     """The index of `articles_folder`; nobody changes it."""
     folder = tmp_path_factory.mktemp("index")
-    indexing.sync(folder, encoder, [articles_folder], rebuild=False, progress=Quiet())
+    sync(folder, encoder, [articles_folder], rebuild=False, progress=SilentProgress())
     return folder
 
 
 @pytest.fixture
-def empty_index(tmp_path: Path, encoder: Encoder) -> Iterator[PassageIndex]:
+def empty_index(tmp_path: Path, encoder: Encoder) -> Iterator[IndexReader]:
     """An index that holds no article."""
     (tmp_path / "empty").mkdir()
-    with IndexChange.begin(tmp_path / "empty", encoder.id, rebuild=False) as change:
+    with IndexWriter.begin(tmp_path / "empty", encoder.id, rebuild=False) as change:
         change.publish()
-    with PassageIndex.open(tmp_path / "empty", encoder=encoder.id) as index:
+    with IndexReader.open(tmp_path / "empty", encoder=encoder.id) as index:
         yield index
 
 
 @pytest.fixture(scope="session")
-def chatbot(index_folder: Path, encoder: Encoder, taught: LlamaGenerator) -> Iterator[Chatbot]:
-    with PassageIndex.open(index_folder, encoder=encoder.id) as index:
-        yield Chatbot(index, encoder, taught)
-
-
-class Quiet:
-    """Progress that is told to nobody."""
-
-    def start(self, task: str, total: int | None) -> None:
-        pass
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def advance(self, steps: int) -> None:
-        pass
-
-
-class FakeEncoder(Encoder):
-    """An encoder without a model: a text's vector follows from its hash, a token is four characters.
-
-    `encoded` holds every passage that it was given. `fail_after` texts, it raises `failure`.
-    """
-
-    def __init__(
-        self,
-        name: str = "fake",
-        fail_after: int | None = None,
-        failure: type[BaseException] = KeyboardInterrupt,
-        fingerprint: str = "made up",
-    ) -> None:
-        super().__init__(name, Path("no-model"))
-        self.fingerprint = fingerprint
-        self.encoded: list[str] = []
-        self._fail_after = fail_after
-        self._failure = failure
-
-    @property
-    def max_tokens(self) -> int:
-        return 40
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [-(-len(text) // 4) for text in texts]
-
-    def encode_passages(
-        self, texts: Sequence[str], progress: Callable[[int], object] = lambda done: None
-    ) -> NDArray[np.float32]:
-        for text in texts:
-            if self._fail_after is not None and len(self.encoded) >= self._fail_after:
-                raise self._failure
-            self.encoded.append(text)
-            progress(1)
-        return np.stack([self.encode_question(text) for text in texts])
-
-    def encode_question(self, question: str) -> NDArray[np.float32]:
-        numbers = np.frombuffer(sha256(question.encode()).digest(), dtype=np.uint8)
-        vector = numbers.astype(np.float32) - 127.5
-        return vector / np.linalg.norm(vector)
-
-
-@pytest.fixture(scope="session")
-def fake_encoder() -> type[FakeEncoder]:
-    return FakeEncoder
-
-
-@pytest.fixture(scope="session")
-def quiet() -> Quiet:
-    return Quiet()
+def chatbot(
+    index_folder: Path, encoder: Encoder, extractive_generator: LlamaGenerator
+) -> Iterator[Chatbot]:
+    with IndexReader.open(index_folder, encoder=encoder.id) as index:
+        yield Chatbot(index, encoder, extractive_generator)
 
 
 @pytest.fixture(scope="session")
@@ -247,7 +179,7 @@ def write_protect() -> WriteProtect:
 # -- what an index holds, to the byte
 
 
-def _held(folder: Path) -> dict[str, bytes]:
+def _index_bytes(folder: Path) -> dict[str, bytes]:
     """The bytes of everything that a reader of the index can come across."""
     beside = ("building.", "lock", "holder")
     files = [path for path in folder.glob("*") if not path.name.startswith(beside)]
@@ -255,5 +187,5 @@ def _held(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def held() -> Held:
-    return _held
+def index_bytes() -> IndexBytes:
+    return _index_bytes

@@ -1,6 +1,6 @@
-"""A build that is there to be cut off: `interrupted_build.py INDEX SOURCE`.
+"""A build for tests to kill: `interrupted_build.py INDEX SOURCE`.
 
-It encodes slowly, and keeps what is done at every step, so that there is something to cut off.
+It encodes slowly and commits after every step, so that a kill interrupts it at an interesting point.
 """
 
 import sys
@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from conftest import FakeEncoder, Quiet
+from fakes import FakeEncoder, SilentProgress
 from numpy.typing import NDArray
 
-from rag import change, indexing
+from rag.indexing import embed
+from rag.indexing.sync import sync
+from rag.store import writer
 
 
 class SlowEncoder(FakeEncoder):
@@ -24,9 +26,13 @@ class SlowEncoder(FakeEncoder):
 
 
 if __name__ == "__main__":
-    change.COMMIT_S = 0.0
-    indexing.WINDOW = 8
+    writer.COMMIT_INTERVAL_S = 0.0
+    embed.BATCH_SIZE = 8
     print("building", flush=True)
-    indexing.sync(
-        Path(sys.argv[1]), SlowEncoder(), [Path(sys.argv[2])], rebuild=False, progress=Quiet()
+    sync(
+        Path(sys.argv[1]),
+        SlowEncoder(),
+        [Path(sys.argv[2])],
+        rebuild=False,
+        progress=SilentProgress(),
     )

@@ -55,7 +55,7 @@ class Repository:
 
 
 @dataclass
-class Refused(Exception):
+class ErrorResponse(Exception):
     status: int
     message: str
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -81,10 +81,12 @@ class Hub:
         name = f"{body['organization']}/{body['name']}"
         found = {"url": f"{self.url}/spaces/{name}"}
         if name in self.spaces:
-            raise Refused(409, "You already created this space repo", found)
+            raise ErrorResponse(409, "You already created this space repo", found)
         hardware = body.get("hardware", "cpu-basic")
         if self.wants_pay and hardware != "zero-a10g":
-            raise Refused(402, "Hosting Gradio Spaces on cpu-basic requires a PRO subscription.")
+            raise ErrorResponse(
+                402, "Hosting Gradio Spaces on cpu-basic requires a PRO subscription."
+            )
         private = body.get("visibility") == "private"
         made = Repository(body["sdk"], private, hardware)
         made.files = {".gitattributes": b"*.gguf filter=lfs\n", "README.md": b"---\nsdk: gradio\n"}
@@ -152,7 +154,7 @@ class Hub:
 
     def _space(self, name: str) -> Repository:
         if name not in self.spaces:
-            raise Refused(404, "Repository not found")
+            raise ErrorResponse(404, "Repository not found")
         return self.spaces[name]
 
     def _mode(self, space: Repository, file: Any) -> Any:
@@ -197,10 +199,10 @@ class _Answering(BaseHTTPRequestHandler):
             if trouble == "silent":
                 time.sleep(2)
             if isinstance(trouble, int):
-                raise Refused(trouble, "")
+                raise ErrorResponse(trouble, "")
             self._check_token(method, path)
             self._send(200, self._route(method, path, body), cut_off=trouble == "cut off")
-        except Refused as refused:
+        except ErrorResponse as refused:
             error = {"error": refused.message} if refused.message else {}
             self._send(refused.status, {**error, **refused.body})
 
@@ -220,9 +222,9 @@ class _Answering(BaseHTTPRequestHandler):
         token = self.headers.get("authorization", "").removeprefix("Bearer ")
         self.hub.tokens.add(token)
         if token not in (OWNER, READER):
-            raise Refused(401, "Invalid credentials in Authorization header")
+            raise ErrorResponse(401, "Invalid credentials in Authorization header")
         if token == READER and method != "GET":
-            raise Refused(403, "You don't have the rights to do this under this namespace")
+            raise ErrorResponse(403, "You don't have the rights to do this under this namespace")
 
     def _route(self, method: str, path: str, body: bytes) -> Any:
         for wanted, pattern, name in ROUTES:
@@ -231,7 +233,7 @@ class _Answering(BaseHTTPRequestHandler):
                 plain = name in ("store", "commit")
                 told = body if plain or not body else json.loads(body)
                 return getattr(self.hub, name)(told, **found.groupdict())
-        raise Refused(404, f"{method} {path} is not spoken here")
+        raise ErrorResponse(404, f"{method} {path} is not spoken here")
 
     def _send(self, status: int, answer: Any, cut_off: bool = False) -> None:
         content = json.dumps(answer).encode()

@@ -1,42 +1,43 @@
-"""The same answers in Python: what the documents show is run as it stands there."""
+"""The Python interface, and the examples of it in the documentation."""
 
 import doctest
 import re
 from pathlib import Path
 
 import pytest
+from fakes import SilentProgress
 
-from rag import Chatbot, indexing
-from rag.datatypes import Mode
-from rag.encoder import Encoder
+import rag
+from rag import Chatbot
 from rag.errors import NoIndex, QuestionError
+from rag.indexing.sync import sync
+from rag.models.embedding.encoder import Encoder
+from rag.types import Mode
 
 ROOT = Path(__file__).parents[1]
 SESSION = re.compile(r"```pycon\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def samples(
-    tmp_path_factory: pytest.TempPathFactory, encoder: Encoder, quiet: indexing.Progress
-) -> Path:
+def samples(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
     """An index of the sample articles."""
     folder = tmp_path_factory.mktemp("samples")
-    indexing.sync(folder, encoder, [ROOT / "seeds"], rebuild=False, progress=quiet)
+    sync(folder, encoder, [ROOT / "seeds"], rebuild=False, progress=SilentProgress())
     return folder
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
-def test_what_a_document_shows_in_python_is_what_python_says(
-    document: str, samples: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_python_examples_of_the_documentation_are_correct(
+    samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    document = "docs/api.md"
     monkeypatch.setenv("RAG_INDEX", str(samples))
     lines = "".join(SESSION.findall((ROOT / document).read_text(encoding="utf-8")))
-    shown = doctest.DocTestParser().get_doctest(lines, {}, document, document, 0)
-    assert len(shown.examples) >= 5
-    assert doctest.DocTestRunner().run(shown).failed == 0
+    examples = doctest.DocTestParser().get_doctest(lines, {}, document, document, 0)
+    assert len(examples.examples) >= 5
+    assert doctest.DocTestRunner().run(examples).failed == 0
 
 
-def test_an_answer_is_the_last_of_what_comes_about(chatbot: Chatbot) -> None:
+def test_answer_returns_the_last_update_of_ask(chatbot: Chatbot) -> None:
     question = "How high is the lighthouse of Sant Oriol?"
     *_, last = chatbot.ask(question)
     answer = chatbot.answer(question)
@@ -45,13 +46,13 @@ def test_an_answer_is_the_last_of_what_comes_about(chatbot: Chatbot) -> None:
     assert (answer.text, answer.stage) == (last.text, last.stage)
 
 
-def test_a_refusal_is_an_answer_and_a_question_that_is_none_an_error(chatbot: Chatbot) -> None:
+def test_a_refusal_is_an_answer_and_an_invalid_question_an_error(chatbot: Chatbot) -> None:
     assert chatbot.answer("Which chess opening does the grandmaster prefer?").mode is Mode.REFUSED
     with pytest.raises(QuestionError, match="The question is empty"):
         chatbot.answer(" ")
 
 
-def test_where_there_is_no_index_opening_says_what_to_do(
+def test_opening_without_an_index_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAG_INDEX", str(tmp_path / "none"))
@@ -59,8 +60,12 @@ def test_where_there_is_no_index_opening_says_what_to_do(
         Chatbot.open()
 
 
-def test_the_package_has_no_other_names() -> None:
-    import rag
+def test_the_public_names_are_exported() -> None:
+    for name in rag.__all__:
+        assert getattr(rag, name).__name__ == name
+        assert name in dir(rag)
 
+
+def test_the_package_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Chatbots'"):
         rag.Chatbots  # noqa: B018

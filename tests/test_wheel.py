@@ -54,7 +54,16 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    installed = [*PIP, "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    installed = [
+        *PIP,
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(installed, check=True, timeout=120)
     (packages,) = folder.glob("lib/*/site-packages")
     # A folder named so is searched last, and without what makes this repository importable there.
@@ -79,8 +88,12 @@ def run(python: Path, elsewhere: Path, cache: Path) -> Callable[..., Ran]:
 def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     files = [path for path in (ROOT / "rag").rglob("*") if path.is_file()]
     here = {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
-    assert {"rag/py.typed", "rag/weights/short-answers.gguf", "rag/web/texts/de.json"} <= here
-    of_a_space = {f"rag/checkout/{name}" for name in ("README.md", "app.py", "requirements.txt")}
+    assert {
+        "rag/py.typed",
+        "rag/models/weights/short-answers.gguf",
+        "rag/server/ui/locales/de.json",
+    } <= here
+    of_a_space = {f"rag/checkout/{name}" for name in ("app.py", "requirements.txt")}
     assert here | of_a_space == {
         name for name in ZipFile(wheel).namelist() if name.startswith("rag/")
     }
@@ -112,6 +125,6 @@ def test_a_program_that_uses_it_is_checked_against_its_types(python: Path, tmp_p
         text=True,
         timeout=300,
     )
-    assert 'Revealed type is "rag.datatypes.Answer"' in checked.stdout
+    assert 'Revealed type is "rag.types.Answer"' in checked.stdout
     assert '"Answer" has no attribute "quotations"' in checked.stdout
     assert "Found 1 error in 1 file" in checked.stdout, checked.stdout

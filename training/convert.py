@@ -1,4 +1,4 @@
-"""A trained adapter → the GGUF file that is shipped."""
+"""Conversion of a trained PEFT adapter to the GGUF file that is part of the package."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from gguf import GGUFWriter
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-NAMES = {
+TENSOR_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -18,20 +18,20 @@ NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 HEAD_WIDTH = 64
-"""Of SmolLM2."""
+"""Width of an attention head of SmolLM2."""
 
 
 def convert(folder: Path, file: Path) -> None:
-    """Write the adapter that peft saved in `folder`, as float16."""
+    """Write the adapter that PEFT saved in `folder` as a GGUF file, in float16."""
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     writer = GGUFWriter(file, "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", config["lora_alpha"])
     for name, weights in sorted(load_file(folder / "adapter_model.safetensors").items()):
-        layer, part, side = _parsed(name)
+        layer, part, side = _parse_name(name)
         if side == "lora_b" and part in ("attn_q", "attn_k"):
-            weights = _rotated(weights)
+            weights = _permute_rows(weights)
         writer.add_tensor(f"blk.{layer}.{part}.weight.{side}", weights.astype(np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -39,15 +39,15 @@ def convert(folder: Path, file: Path) -> None:
     writer.close()
 
 
-def _parsed(name: str) -> tuple[int, str, str]:
-    """base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight → 3, attn_q, lora_a"""
+def _parse_name(name: str) -> tuple[int, str, str]:
+    """Parse base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight as 3, attn_q, lora_a."""
     _, _, rest = name.partition(".layers.")
     layer, block, projection, side, _ = rest.split(".")
-    return int(layer), NAMES[f"{block}.{projection}"], side.lower()
+    return int(layer), TENSOR_NAMES[f"{block}.{projection}"], side.lower()
 
 
-def _rotated(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows as llama.cpp's rotary positions want them: of each head, the two halves interleaved."""
+def _permute_rows(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Interleave the two halves of each head's rows, as llama.cpp's rotary embedding expects."""
     rows, rank = weights.shape
     heads = weights.reshape(rows // HEAD_WIDTH, 2, HEAD_WIDTH // 2, rank)
     return heads.swapaxes(1, 2).reshape(rows, rank)

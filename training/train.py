@@ -1,7 +1,7 @@
-"""Examples → a LoRA adapter (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models").
+"""Training of a LoRA adapter (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models").
 
-The loss is on the answer's tokens alone, and logits are computed for those alone: with a vocabulary of
-49,152 they would cost more than the layers.
+The loss covers the tokens of the answer only, and logits are computed for those only: with a vocabulary
+of 49,152 tokens, they would otherwise cost more than the layers.
 """
 
 import json
@@ -20,68 +20,79 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from rag.models import SMOLLM2, generator_file
+from rag.models.resolve import SMOLLM2, generator_file
 
 SEED = 7
 RANK, ALPHA = 16, 32
-LEARNING_RATE, WARM_UP = 1e-3, 20
-BATCH = 8
-"""Examples read at once, of about one length."""
+LEARNING_RATE = 1e-3
+WARM_UP_STEPS = 20
+BATCH_SIZE = 8
+"""Examples per batch, of similar length."""
 
-GATHERED = 2
-"""Batches to a step."""
+GRADIENT_ACCUMULATION = 2
+"""Batches per optimizer step."""
 
-EVERY = 25
-"""Steps between two states that are kept: what a stop costs at most."""
+CHECKPOINT_STEPS = 25
+"""Steps between two checkpoints."""
 
-LONGEST = 480
-"""Tokens of an example; longer ones are left out."""
+MAX_TOKENS = 480
+"""Tokens of the longest example; longer ones are left out."""
 
-MATRICES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-class Tokens(NamedTuple):
-    """An example; those from the place `answer` on are learnt."""
+class TokenizedExample(NamedTuple):
+    """The tokens of an example; the loss covers those from `answer_start` on."""
 
-    all: list[int]
-    answer: int
+    tokens: list[int]
+    answer_start: int
 
 
 def train(examples: Path, state: Path, cache: Path, seed: int) -> PeftModel:
-    """Train on all examples once. What `state` holds of an earlier, stopped run is gone on with."""
+    """Train on all examples for one epoch, and return the model with its adapter.
+
+    Args:
+        examples: JSON Lines file of examples.
+        state: Checkpoint file; if it exists, the interrupted run is resumed.
+        cache: The cache directory, for the generator's weights.
+        seed: Seed of the order of the examples and of the adapter's weights.
+    """
     torch.manual_seed(seed)
-    torch.set_num_threads(
-        os.cpu_count() or 1
-    )  # the encoder, which made the examples, has its own way
+    torch.set_num_threads(os.cpu_count() or 1)  # the encoder has set another number
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, tokenizer = _base(cache)
-    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MATRICES))
+    model, tokenizer = _load_base_model(cache)
+    model = get_peft_model(
+        model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGET_MODULES)
+    )
     model.to(device).train()
     with examples.open(encoding="utf-8") as lines:
-        tokens = [_tokens(json.loads(line), tokenizer) for line in lines]
-    batches = _batches([t for t in tokens if len(t.all) <= LONGEST], seed)
-    steps = [batches[i : i + GATHERED] for i in range(0, len(batches), GATHERED)]
-    learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(learnt.values(), weight_decay=0.01)
-    done = _go_on(state, learnt, optimizer)
+        tokenized = [_tokenize(json.loads(line), tokenizer) for line in lines]
+    batches = _build_batches([t for t in tokenized if len(t.tokens) <= MAX_TOKENS], seed)
+    steps = [
+        batches[i : i + GRADIENT_ACCUMULATION]
+        for i in range(0, len(batches), GRADIENT_ACCUMULATION)
+    ]
+    adapter_weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(adapter_weights.values(), weight_decay=0.01)
+    done = _load_checkpoint(state, adapter_weights, optimizer)
     for number in track(range(done, len(steps)), "Training", total=len(steps), completed=done):
         for group in optimizer.param_groups:
-            warm = min(1, (number + 1) / WARM_UP)
+            warm = min(1, (number + 1) / WARM_UP_STEPS)
             group["lr"] = LEARNING_RATE * warm * (1 - number / len(steps))
         for batch in steps[number]:
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 loss = _loss(model, batch, device)
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(learnt.values(), 1.0)
+        torch.nn.utils.clip_grad_norm_(adapter_weights.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        if (number + 1) % EVERY == 0:
-            _keep(state, learnt, optimizer, number + 1)
+        if (number + 1) % CHECKPOINT_STEPS == 0:
+            _save_checkpoint(state, adapter_weights, optimizer, number + 1)
     return model
 
 
-def _base(cache: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-    """The embedded generator's model, its weights dequantised, and its tokenizer."""
+def _load_base_model(cache: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Return the bundled generator's model, with dequantised weights, and its tokenizer."""
     file = generator_file(SMOLLM2.name, cache)
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     model = AutoModelForCausalLM.from_pretrained(
@@ -90,62 +101,70 @@ def _base(cache: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
-def _tokens(example: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    said = [{"role": "user", "content": example["content"]}]
-    begun = tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+def _tokenize(example: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> TokenizedExample:
+    messages = [{"role": "user", "content": example["content"]}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     end = str(tokenizer.eos_token) if example["whole"] else ""
-    before = tokenizer(begun, add_special_tokens=False)["input_ids"]
-    answer = tokenizer(example["target"] + end, add_special_tokens=False)["input_ids"]
-    return Tokens(before + answer, len(before))
+    prompt_tokens = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    answer_tokens = tokenizer(example["target"] + end, add_special_tokens=False)["input_ids"]
+    return TokenizedExample(prompt_tokens + answer_tokens, len(prompt_tokens))
 
 
-def _batches(examples: Sequence[Tokens], seed: int) -> list[list[Tokens]]:
-    """Each example once, those of about one length together so that little is padded."""
-    drawn = random.Random(seed)
-    order = sorted(examples, key=lambda example: len(example.all) + 40 * drawn.random())
-    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-    drawn.shuffle(batches)
+def _build_batches(examples: Sequence[TokenizedExample], seed: int) -> list[list[TokenizedExample]]:
+    """Return batches of examples of similar length, in random order, to keep padding small."""
+    rng = random.Random(seed)
+    order = sorted(examples, key=lambda example: len(example.tokens) + 40 * rng.random())
+    batches = [order[i : i + BATCH_SIZE] for i in range(0, len(order), BATCH_SIZE)]
+    rng.shuffle(batches)
     return batches
 
 
-def _loss(model: PeftModel, batch: Sequence[Tokens], device: torch.device) -> Tensor:
-    """Of the tokens to learn; those of an answer of n tokens count 1/√n each."""
-    longest = max(len(example.all) for example in batch)
-    padded = torch.tensor([e.all + [0] * (longest - len(e.all)) for e in batch], device=device)
-    learnt = [(row, at) for row, e in enumerate(batch) for at in range(e.answer, len(e.all))]
-    rows, places = torch.tensor(learnt, device=device).T
-    inner = model.get_base_model()
-    # What is padded stands behind, where causal attention does not look.
-    states = inner.model(input_ids=padded).last_hidden_state
-    logits = inner.lm_head(states[rows, places - 1]).float()
+def _loss(model: PeftModel, batch: Sequence[TokenizedExample], device: torch.device) -> Tensor:
+    """Return the loss of a batch; each of an answer's n tokens has the weight 1/√n."""
+    longest = max(len(example.tokens) for example in batch)
+    padded = torch.tensor(
+        [e.tokens + [0] * (longest - len(e.tokens)) for e in batch], device=device
+    )
+    targets = [
+        (row, position)
+        for row, example in enumerate(batch)
+        for position in range(example.answer_start, len(example.tokens))
+    ]
+    rows, positions = torch.tensor(targets, device=device).T
+    base_model = model.get_base_model()
+    # The padding follows the tokens, so that causal attention ignores it.
+    states = base_model.model(input_ids=padded).last_hidden_state
+    logits = base_model.lm_head(states[rows, positions - 1]).float()
     counts = torch.bincount(rows).float()
-    losses = cross_entropy(logits, padded[rows, places], reduction="none")
-    return (losses / counts[rows].sqrt()).sum() / (BATCH * GATHERED)
+    losses = cross_entropy(logits, padded[rows, positions], reduction="none")
+    return (losses / counts[rows].sqrt()).sum() / (BATCH_SIZE * GRADIENT_ACCUMULATION)
 
 
-def _keep(
-    state: Path, learnt: dict[str, Tensor], optimizer: torch.optim.Optimizer, done: int
+def _save_checkpoint(
+    state: Path, adapter_weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, done: int
 ) -> None:
-    kept = {name: weights.detach() for name, weights in learnt.items()}
-    for name, weights in learnt.items():
+    tensors = {name: weights.detach() for name, weights in adapter_weights.items()}
+    for name, weights in adapter_weights.items():
         for moment in ("exp_avg", "exp_avg_sq"):
-            kept[f"{moment} {name}"] = optimizer.state[weights][moment]
+            tensors[f"{moment} {name}"] = optimizer.state[weights][moment]
     unfinished = state.with_suffix(".unfinished")
-    save_file(kept, unfinished, metadata={"done": str(done)})
+    save_file(tensors, unfinished, metadata={"done": str(done)})
     unfinished.replace(state)
 
 
-def _go_on(state: Path, learnt: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
-    """The steps that were done, with the weights and moments as they were then."""
+def _load_checkpoint(
+    state: Path, adapter_weights: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> int:
+    """Load weights and optimizer state from a checkpoint, and return the number of steps done."""
     if not state.is_file():
         return 0
-    with safe_open(state, "pt") as kept:
-        done = int(kept.metadata()["done"])
-        for name, weights in learnt.items():
-            weights.data.copy_(kept.get_tensor(name))
+    with safe_open(state, "pt") as checkpoint:
+        done = int(checkpoint.metadata()["done"])
+        for name, weights in adapter_weights.items():
+            weights.data.copy_(checkpoint.get_tensor(name))
             optimizer.state[weights] = {
                 "step": torch.tensor(float(done)),
-                "exp_avg": kept.get_tensor(f"exp_avg {name}").to(weights.device),
-                "exp_avg_sq": kept.get_tensor(f"exp_avg_sq {name}").to(weights.device),
+                "exp_avg": checkpoint.get_tensor(f"exp_avg {name}").to(weights.device),
+                "exp_avg_sq": checkpoint.get_tensor(f"exp_avg_sq {name}").to(weights.device),
             }
     return done

@@ -1,4 +1,4 @@
-"""What a reader does on the page, in the words of the tests."""
+"""Actions of a reader on the page."""
 
 from playwright.sync_api import Locator, Page, expect
 from serving import ANSWER_MS
@@ -16,13 +16,13 @@ def ask(page: Page, question: str) -> None:
 
 
 def answer(page: Page) -> Locator:
-    """The newest answer, once it is finished."""
+    """Wait until the newest answer is complete, and return it."""
     expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=ANSWER_MS)
     return page.get_by_test_id("bot").last
 
 
 def open_sidebar(page: Page) -> Locator:
-    """The conversations of this reader."""
+    """Open the sidebar and return the list of conversations in it."""
     page.locator("#sidebar .toggle-button").click()
     conversations = page.locator("#conversations")
     expect(conversations).to_be_in_viewport()

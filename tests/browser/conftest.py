@@ -1,4 +1,4 @@
-"""A real browser on the real page, over a small index of articles written here."""
+"""Fixtures: Chromium, and the page served over a small index."""
 
 import shutil
 import subprocess
@@ -59,42 +59,42 @@ keeper of the Zebulon lighthouse is called <script>document.title=4</script> Ans
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.fail("The page's tests need Chromium. Install it: apt-get install chromium")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.fail("The browser tests need Chromium. Install it with: apt-get install chromium")
     flags = (
         "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking"
         " --disable-component-update --no-first-run"
     )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=flags.split())
+        browser = playwright.chromium.launch(executable_path=executable, args=flags.split())
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that fails its test when anything outside this machine is asked for."""
+    """A browser page that fails its test when it requests anything from another machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(30_000)
-    outside: list[str] = []
+    external_urls: list[str] = []
 
-    def look(route: Route, request: Request) -> None:
+    def block_external(route: Route, request: Request) -> None:
         if urlsplit(request.url).hostname in {"127.0.0.1", "localhost"}:
             route.continue_()
         else:
-            outside.append(request.url)
+            external_urls.append(request.url)
             route.abort()
 
-    context.route("**/*", look)
+    context.route("**/*", block_external)
     yield context.new_page()
     context.close()
-    assert outside == []
+    assert external_urls == []
 
 
 @pytest.fixture(scope="session")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of ARTICLES, made by the real command with the real encoder."""
+    """An index of ARTICLES, built by `rag index` with the default encoder."""
     folder = tmp_path_factory.mktemp("articles")
     for name, text in ARTICLES.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -106,7 +106,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page over the index, started by app.py; models may ask."""
+    """The page over `index`, started by app.py, with the MCP endpoint."""
     folder = tmp_path_factory.mktemp("real")
     with served(index, folder, program=("app.py",), settings={"RAG_MCP": "1"}) as page:
         yield page

@@ -9,7 +9,7 @@ import gradio as gr
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
-from rag import settings, web
+from rag import server, settings
 
 LAUNCH = gr.Blocks.launch
 
@@ -31,4 +31,4 @@ def launch(page: Any, **kept: Any) -> Any:
 
 if __name__ == "__main__":
     gr.Blocks.launch = launch
-    web.serve(settings.load())
+    server.serve(settings.load())

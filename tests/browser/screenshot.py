@@ -1,4 +1,4 @@
-"""Write the README's picture of the page: `python tests/browser/screenshot.py`. Needs Chromium."""
+"""Takes the README's screenshot of the page: `python tests/browser/screenshot.py`. Needs Chromium."""
 
 import shutil
 import tempfile
@@ -8,27 +8,27 @@ from actions import answer, ask, open_page
 from playwright.sync_api import expect, sync_playwright
 from serving import ANSWER_MS, ROOT, served
 
-PICTURE = ROOT / "docs" / "screenshot.png"
+SCREENSHOT = ROOT / "docs" / "screenshot.png"
 
 
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(ROOT / "index", Path(folder)) as page_of_samples,
+        served(ROOT / "index", Path(folder)) as server,
         sync_playwright() as playwright,
     ):
-        program = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        executable = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 760}, device_scale_factor=1.5)
         page.set_default_timeout(ANSWER_MS)
-        open_page(page, f"{page_of_samples.url}?__theme=light")
+        open_page(page, f"{server.url}?__theme=light")
         expect(page.locator("#status")).to_contain_text("indexed", timeout=ANSWER_MS)
         ask(page, "How long did the Ever Given block the canal?")
         marker = answer(page).locator("a.marker").first
         expect(marker).to_be_visible()
         expect(page.locator("#examples button").first).to_be_visible()
         marker.hover()
-        page.screenshot(path=PICTURE)
+        page.screenshot(path=SCREENSHOT)
         browser.close()
 
 

@@ -1,7 +1,7 @@
-"""The real page with a generator that writes what it is told, slowly: `scripted_page.py INDEX PORT`.
+"""Serves the page with a scripted generator: `scripted_page.py INDEX PORT`.
 
-The draft is whatever stands in the environment's DRAFT; each word takes PAUSE seconds, and is noted
-in the file WRITTEN.
+The generator writes the text in the environment variable DRAFT, takes PAUSE seconds for each word, and
+appends each word to the file WRITTEN.
 """
 
 import os
@@ -10,19 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rag import chatbot, settings, web
-from rag.datatypes import Message
-from rag.prompt import SMALL
+from rag import server, settings
+from rag.answering import loading
+from rag.models.generation.prompts import TINY
+from rag.types import Message
 
 
 class ScriptedGenerator:
-    """A generator (rag.generator.Generator) made like the one of llama.cpp."""
+    """A `rag.models.generation.llama.LanguageModel` with the constructor of the embedded model."""
 
-    ability = SMALL
+    profile = TINY
     context, memory = 2048, 0
     problem = ""
 
-    def __init__(self, *loaded: object) -> None:
+    def __init__(self, *arguments: object) -> None:
         self.name = "scripted"
         self._written = Path(os.environ["WRITTEN"])
 
@@ -44,5 +45,5 @@ class ScriptedGenerator:
 
 
 if __name__ == "__main__":
-    chatbot.SupervisedGenerator = ScriptedGenerator
-    web.serve(settings.load(index=Path(sys.argv[1]), port=int(sys.argv[2])))
+    loading.SupervisedGenerator = ScriptedGenerator
+    server.serve(settings.load(index=Path(sys.argv[1]), port=int(sys.argv[2])))

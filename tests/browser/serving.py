@@ -1,4 +1,4 @@
-"""Serving the page in a process of its own, kept on this machine."""
+"""Serves the page in a subprocess without access to other machines."""
 
 import os
 import socket
@@ -18,20 +18,21 @@ SCRIPTED = Path(__file__).with_name("scripted_page.py")
 OFFLINE = ROOT / "tests" / "offline"
 START_S = 120
 ANSWER_MS = 180_000
-"""Both are long because the machine may be small, and busy."""
+"""Timeouts are long because the machine may be small and busy."""
 
 
 @dataclass
 class Served:
-    """A page that is being served."""
+    """A running server of the page."""
 
     url: str
     written: Path
-    """Where a scripted generator notes each word that it writes."""
+    """File to which a scripted generator appends each word that it writes."""
     output: Path
-    """All that it prints."""
+    """File with the output of the server."""
 
     def words(self) -> int:
+        """Return the number of words that the scripted generator has written."""
         return len(self.written.read_text().splitlines()) if self.written.exists() else 0
 
 
@@ -44,7 +45,16 @@ def served(
     program: tuple[str, ...] = ("-m", "rag", "chat"),
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
-    """The page in a process of its own: the real one, or with a generator that writes `draft`."""
+    """Serve the page in a subprocess.
+
+    Args:
+        index: folder of the index
+        folder: folder for the server's output and the feedback file
+        draft: text that a scripted generator writes in place of the language model; empty for the model
+        pause: seconds that the scripted generator takes for each word
+        program: arguments of the Python interpreter that start the server
+        settings: more environment variables
+    """
     port = free_port()
     environment = os.environ | {
         "RAG_INDEX": str(index),
@@ -69,7 +79,7 @@ def served(
         finally:
             process.kill()
             process.wait()
-    assert not (folder / "left").exists(), "the page asked for another host"
+    assert not (folder / "left").exists(), "the server connected to another host"
 
 
 def free_port() -> int:
@@ -77,9 +87,9 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def await_start(process: "subprocess.Popen[bytes]", output: Path, most_s: float) -> None:
-    until = time.monotonic() + most_s
+def await_start(process: "subprocess.Popen[bytes]", output: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while "Footnote is on" not in output.read_text():
-        if process.poll() is not None or time.monotonic() > until:
-            pytest.fail(f"The page did not start:\n{output.read_text()}")
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"The server did not start:\n{output.read_text()}")
         time.sleep(0.05)

@@ -12,18 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from actions import answer, ask
+from fixture_types import RunRag
 from http_server import served
 from loopback_hub import OWNER, loopback_hub
 from playwright.sync_api import FrameLocator, Page, expect
 from proxy import proxied, site
 from serving import ANSWER_MS, OFFLINE, ROOT, START_S, await_start, free_port
-
-if TYPE_CHECKING:
-    from conftest import RunRag
 
 BUILT = Path(os.environ["FOOTNOTE_SPACE"])
 PICTURES = Path(__file__).with_name("pictures")
@@ -183,7 +180,7 @@ def test_it_starts_and_answers_on_zero_gpu_and_never_asks_for_a_gpu(page: Page, 
 
 
 def test_what_is_deployed_starts_and_answers_from_its_own_articles(
-    page: Page, run_rag: "RunRag", articles_folder: Path, tmp_path: Path
+    page: Page, run_rag: RunRag, articles_folder: Path, tmp_path: Path
 ) -> None:
     page.set_default_timeout(ANSWER_MS)
     with loopback_hub() as hub:

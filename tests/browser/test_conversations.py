@@ -1,4 +1,4 @@
-"""What a reader has asked: edited, asked again, kept, saved."""
+"""Conversations: editing, retrying, storing in the browser, and downloading."""
 
 import json
 from urllib.parse import unquote
@@ -11,9 +11,7 @@ BRIDGE = "How long is the harbour bridge of Lindow?"
 GLOBE = "Where was the lost globe made?"
 
 
-def test_an_earlier_question_is_edited_and_the_conversation_goes_on_from_there(
-    page: Page, real: Served
-) -> None:
+def test_editing_an_earlier_question_drops_the_turns_after_it(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, "How long is the harbour bridge of Atlantis & Lindow?")
     expect(answer(page)).to_be_visible()
@@ -27,7 +25,7 @@ def test_an_earlier_question_is_edited_and_the_conversation_goes_on_from_there(
     expect(answer(page)).to_contain_text("412")
 
 
-def test_the_last_question_is_asked_again(page: Page, real: Served) -> None:
+def test_retry_asks_the_last_question_again(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
@@ -36,21 +34,23 @@ def test_the_last_question_is_asked_again(page: Page, real: Served) -> None:
     expect(page.get_by_test_id("user")).to_have_count(1)
 
 
-def test_a_conversation_is_there_after_a_reload_and_goes_on(page: Page, real: Served) -> None:
+def test_a_conversation_is_restored_after_a_reload_and_can_be_continued(
+    page: Page, real: Served
+) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
-    kept(page)
+    wait_until_stored(page)
     page.reload()
     expect(page.get_by_test_id("user")).to_have_text(BRIDGE)
     expect(page.get_by_test_id("bot")).to_contain_text("412 metres")
     expect(page.locator("#sources .source mark").first).to_contain_text("412 metres")
     ask(page, "Who was its architect?")
     expect(answer(page)).to_contain_text("Mira Solberg")
-    expect(answer(page)).to_contain_text("Read as:")
+    expect(answer(page)).to_contain_text("Interpreted as:")
 
 
-def test_several_conversations_are_kept_opened_and_deleted(page: Page, real: Served) -> None:
+def test_conversations_are_stored_opened_and_deleted(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
@@ -69,43 +69,43 @@ def test_several_conversations_are_kept_opened_and_deleted(page: Page, real: Ser
     expect(page.get_by_test_id("user")).to_have_text(GLOBE)
 
 
-def test_two_tabs_do_not_lose_each_others_conversations(page: Page, real: Served) -> None:
+def test_two_tabs_keep_each_others_conversations(page: Page, real: Served) -> None:
     other = page.context.new_page()
     open_page(page, real.url)
     ask(page, "Thanks!")
-    kept(page)
+    wait_until_stored(page)
     open_page(other, real.url)
     other.get_by_role("button", name="New chat").click()
     ask(other, GLOBE)
     expect(answer(other)).to_contain_text("Antwerp")
-    kept(other)
+    wait_until_stored(other)
     page.get_by_role("button", name="New chat").click()
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
-    kept(page)
+    wait_until_stored(page)
     page.reload()
-    shown = open_sidebar(page)
+    conversations = open_sidebar(page)
     for question in (GLOBE, BRIDGE, "Thanks!"):
-        expect(shown.get_by_role("button", name=question, exact=True)).to_be_visible()
+        expect(conversations.get_by_role("button", name=question, exact=True)).to_be_visible()
     other.close()
 
 
-def test_a_conversation_is_saved_as_markdown_and_as_json(page: Page, real: Served) -> None:
+def test_a_conversation_is_downloaded_as_markdown_and_as_json(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
     conversations = open_sidebar(page)
     markdown = conversations.get_by_role("link", name="Markdown").get_attribute("href")
     assert "[^1-1]: “The harbour bridge of Lindow is 412 metres long" in unquote(markdown or "")
-    with page.expect_download() as saved:
+    with page.expect_download() as download:
         conversations.get_by_role("link", name="JSON").click()
-    assert saved.value.suggested_filename == "conversation.json"
-    (turn,) = json.loads(saved.value.path().read_text(encoding="utf-8"))
+    assert download.value.suggested_filename == "conversation.json"
+    (turn,) = json.loads(download.value.path().read_text(encoding="utf-8"))
     assert turn["question"] == BRIDGE
     assert turn["citations"][0]["article_id"] == "bridge.md"
 
 
-def test_after_an_answer_questions_are_offered_that_the_articles_answer(
+def test_suggested_follow_up_questions_can_be_answered_from_the_articles(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)
@@ -126,19 +126,19 @@ def test_readers_do_not_see_each_others_conversations(
     stranger = browser.new_page()
     open_page(stranger, real.url)
     expect(stranger.get_by_test_id("user")).to_have_count(0)
-    expect(open_sidebar(stranger)).to_contain_text("kept here, in this browser.")
+    expect(open_sidebar(stranger)).to_contain_text("stored here, in this browser.")
     stranger.close()
 
 
-def kept(page: Page) -> None:
-    """Wait until the browser has kept what was asked last."""
+def wait_until_stored(page: Page) -> None:
+    """Wait until the browser has stored the last question."""
     question = page.get_by_test_id("user").last.inner_text()
     expect(page.locator("#conversations")).to_contain_text(question)
     page.wait_for_function("localStorage.getItem('footnote') !== null")
     page.wait_for_timeout(500)
 
 
-def test_markup_edited_into_a_question_shows_as_text_and_loads_nothing(
+def test_markup_edited_into_a_question_is_shown_as_text_and_loads_nothing(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)

@@ -1,4 +1,4 @@
-"""The page as a Space shows it: behind a proxy, in a part of another site, with no home of its own."""
+"""The page on a Space: behind a proxy, embedded in another site, without a writable home folder."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def space(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the page on a Space, which a proxy with a path gives it."""
+    """URL of the page on a Space, behind a proxy that adds a path."""
     folder = tmp_path_factory.mktemp("space")
     with (
         served(index, folder, program=("app.py",), settings=SPACE) as page,
@@ -43,9 +43,9 @@ def test_a_question_is_answered_in_a_frame_of_another_site(page: Page, space: st
         frame = page.frame_locator("iframe")
         frame.get_by_role("textbox", name="Your question").fill(BRIDGE)
         frame.get_by_role("button", name="Send").click()
-        said = frame.get_by_test_id("bot").last
-        expect(said).to_contain_text("412 metres", timeout=ANSWER_MS)
-        said.locator("a.marker").first.click()
+        reply = frame.get_by_test_id("bot").last
+        expect(reply).to_contain_text("412 metres", timeout=ANSWER_MS)
+        reply.locator("a.marker").first.click()
         expect(frame.locator("#sources mark").first).to_be_in_viewport()
 
 
@@ -60,9 +60,11 @@ def test_a_question_is_answered_by_gradios_component_on_another_site(
         expect(page.get_by_text("News", exact=True)).to_be_attached()
 
 
-def test_any_site_may_show_the_page_and_the_page_loads_nothing_from_any(space: str) -> None:
-    with urllib.request.urlopen(space) as got:
-        headers = {name.lower(): value for name, value in got.getheaders()}
+def test_any_site_may_embed_the_page_and_the_page_loads_nothing_from_other_sites(
+    space: str,
+) -> None:
+    with urllib.request.urlopen(space) as response:
+        headers = {name.lower(): value for name, value in response.getheaders()}
     assert "x-frame-options" not in headers
     policy = headers["content-security-policy"]
     assert "default-src 'self' data: blob:" in policy
@@ -70,9 +72,9 @@ def test_any_site_may_show_the_page_and_the_page_loads_nothing_from_any(space: s
     assert "http-equiv" not in urllib.request.urlopen(space).read().decode()
 
 
-def test_what_slips_into_the_page_can_load_nothing_from_elsewhere(page: Page, real: Served) -> None:
+def test_the_browser_blocks_requests_to_other_hosts(page: Page, real: Served) -> None:
     page.goto(real.url, wait_until="domcontentloaded")
-    refused = page.evaluate(
+    blocked = page.evaluate(
         """() => new Promise((done) => {
           addEventListener("securitypolicyviolation", (event) => done(event.blockedURI));
           const image = new Image();
@@ -81,15 +83,15 @@ def test_what_slips_into_the_page_can_load_nothing_from_elsewhere(page: Page, re
           setTimeout(() => done("nothing"), 5000);
         })"""
     )
-    assert refused == "http://evil.example/pixel.png"
+    assert blocked == "http://evil.example/pixel.png"
 
 
-def test_a_home_that_cannot_be_written_to_is_no_hindrance(
+def test_a_home_folder_that_cannot_be_written_to_does_not_matter(
     page: Page, index: Path, small_disk: Path, write_protect, tmp_path: Path
 ) -> None:
     write_protect(small_disk)
-    own = SPACE | {"HOME": str(small_disk), "GRADIO_ROOT_PATH": ""}
-    with served(index, tmp_path, program=("app.py",), settings=own) as there:
-        page.goto(there.url, wait_until="domcontentloaded")
+    settings = SPACE | {"HOME": str(small_disk), "GRADIO_ROOT_PATH": ""}
+    with served(index, tmp_path, program=("app.py",), settings=settings) as server:
+        page.goto(server.url, wait_until="domcontentloaded")
         ask(page, BRIDGE)
         expect(answer(page)).to_contain_text("412 metres")

@@ -1,4 +1,4 @@
-"""The page for every reader: assistive technology, small and dark screens, other languages."""
+"""Accessibility, languages, text directions, and small or dark screens."""
 
 import subprocess
 import sys
@@ -16,18 +16,18 @@ PICTURES = Path(__file__).with_name("pictures")
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds that is serious or critical, and where."""
-    found = Axe().run(page).response["violations"]
+    """Return the serious and critical violations that axe-core finds, with their elements."""
+    results = Axe().run(page).response["violations"]
     return [
-        f"{each['id']}: {node['html'][:200]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in results
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_any_view(page: Page, real: Served, theme: str) -> None:
+def test_no_view_has_serious_accessibility_violations(page: Page, real: Served, theme: str) -> None:
     open_page(page, f"{real.url}?__theme={theme}")
     expect(page.locator("#status")).to_contain_text("4 articles indexed", timeout=ANSWER_MS)
     assert violations(page) == [], "on the empty page"
@@ -36,7 +36,7 @@ def test_axe_finds_nothing_serious_on_any_view(page: Page, real: Served, theme: 
     ask(page, "Which chess opening does the grandmaster prefer?")
     expect(answer(page)).to_contain_text("Not answered")
     assert violations(page) == [], "with answers"
-    page.get_by_role("button", name="Read the whole article").last.click()
+    page.get_by_role("button", name="Read the full article").last.click()
     expect(page.locator("#reader article")).to_be_visible()
     page.get_by_role("tab", name="Articles").click()
     expect(page.locator("#found tbody tr")).to_have_count(4)
@@ -44,33 +44,36 @@ def test_axe_finds_nothing_serious_on_any_view(page: Page, real: Served, theme: 
     assert violations(page) == [], "with an article, the articles and the conversations"
 
 
-def test_the_page_speaks_the_readers_language(browser: Browser, real: Served) -> None:
+def test_the_page_is_in_the_language_that_the_browser_asks_for(
+    browser: Browser, real: Served
+) -> None:
     page = browser.new_page(locale="de-DE")
     page.goto(real.url)
     question = page.get_by_role("textbox", name="Deine Frage")
-    expect(page.locator("#heading")).to_contain_text("Antworten allein aus den Artikeln")
+    expect(page.locator("#heading")).to_contain_text("Antworten nur auf Grundlage der Artikel")
     question.fill("Which chess opening does the grandmaster prefer?")
     page.get_by_role("button", name="Senden").click()
     expect(page.get_by_test_id("bot")).to_contain_text("Nicht beantwortet", timeout=ANSWER_MS)
-    expect(page.locator("#sources")).to_contain_text("Nächstliegende Stellen")
+    expect(page.locator("#sources")).to_contain_text("Ähnlichste Textstellen")
+    expect(page.get_by_test_id("user")).to_have_attribute("aria-label", "Du")
     page.get_by_role("button", name="Feedback").hover()
-    page.get_by_role("button", name="Die Artikel beantworten es doch").click()
-    expect(page.get_by_text("Vermerkt in")).to_be_visible()
+    page.get_by_role("button", name="Die Artikel enthalten die Antwort doch").click()
+    expect(page.get_by_text("Feedback gespeichert in")).to_be_visible()
     page.get_by_role("tab", name="Artikel").click()
-    expect(page.get_by_label("Reihenfolge")).to_have_value("Neueste zuerst")
+    expect(page.get_by_label("Sortieren nach")).to_have_value("Neueste zuerst")
     expect(page.locator("#found tbody tr")).to_have_count(4)
     page.close()
 
 
-def test_other_scripts_run_in_their_own_direction(page: Page, tmp_path: Path) -> None:
+def test_each_script_is_shown_in_its_own_direction(page: Page, tmp_path: Path) -> None:
     news, index = tmp_path / "news", tmp_path / "index"
     news.mkdir()
     (news / "arabic.txt").write_text("يبلغ طول جسر الميناء الجديد 412 مترا. افتتح الجسر يوم الأحد.")
     (news / "chinese.txt").write_text("新港大桥全长412米。大桥于周日通车。")
     command = [sys.executable, "-m", "rag", "index", str(news), "--index", str(index)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
-    with served(index, tmp_path) as started:
-        open_page(page, started.url)
+    with served(index, tmp_path) as server:
+        open_page(page, server.url)
         page.get_by_role("tab", name="Articles").click()
         page.get_by_role("button", name="يبلغ").click()
         passage = page.locator("#reader .passage")
@@ -81,7 +84,9 @@ def test_other_scripts_run_in_their_own_direction(page: Page, tmp_path: Path) ->
         assert passage.evaluate("p => getComputedStyle(p).direction") == "ltr"
 
 
-def test_nothing_moves_for_who_wants_no_motion(browser: Browser, real: Served) -> None:
+def test_nothing_is_animated_for_readers_who_prefer_reduced_motion(
+    browser: Browser, real: Served
+) -> None:
     page = browser.new_page(reduced_motion="reduce")
     open_page(page, real.url)
     ask(page, BRIDGE)
@@ -92,7 +97,7 @@ def test_nothing_moves_for_who_wants_no_motion(browser: Browser, real: Served) -
     page.close()
 
 
-def test_the_page_fits_a_narrow_screen_and_a_dark_one(page: Page, real: Served) -> None:
+def test_the_page_fits_a_narrow_screen_in_light_and_dark_themes(page: Page, real: Served) -> None:
     PICTURES.mkdir(exist_ok=True)
     page.set_viewport_size({"width": 390, "height": 844})
     for theme in ("light", "dark"):
@@ -103,12 +108,12 @@ def test_the_page_fits_a_narrow_screen_and_a_dark_one(page: Page, real: Served) 
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.screenshot(path=PICTURES / f"phone-{theme}.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.wait_for_timeout(500)  # Gradio's buttons grow
+    page.wait_for_timeout(500)  # Gradio's buttons grow with an animation
     page.screenshot(path=PICTURES / "wide-dark.png")
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
-def test_what_is_typed_while_an_answer_streams_stays(
+def test_text_typed_while_an_answer_streams_is_kept(
     page: Page, index: Path, tmp_path: Path
 ) -> None:
     draft = "The bridge is 412 metres long, " + ", ".join(f"and {n} more" for n in range(60)) + "."
@@ -118,10 +123,10 @@ def test_what_is_typed_while_an_answer_streams_stays(
         expect(page.get_by_test_id("bot")).to_contain_text("412 metres", timeout=ANSWER_MS)
         box = page.get_by_role("textbox", name="Your question")
         box.focus()
-        began = time.monotonic()
+        start = time.monotonic()
         page.keyboard.type("Who was its architect, and what did it cost?")
-        took = time.monotonic() - began
+        seconds = time.monotonic() - start
         expect(box).to_have_value("Who was its architect, and what did it cost?")
-        assert took < 44 * 0.25, "a letter took a quarter of a second and more"
+        assert seconds < 44 * 0.25, "a letter took more than a quarter of a second"
         expect(answer(page)).to_be_visible()
         expect(box).to_have_value("Who was its architect, and what did it cost?")

@@ -1,4 +1,4 @@
-"""Following an answer to where it comes from, and taking it along."""
+"""From an answer to its sources, the article list, copying an answer, and feedback."""
 
 from pathlib import Path
 
@@ -9,33 +9,31 @@ from serving import Served
 BRIDGE = "How long is the harbour bridge of Lindow?"
 
 
-def test_a_marker_shows_its_quote_under_the_mouse_and_under_the_focus(
-    page: Page, real: Served
-) -> None:
+def test_a_marker_shows_its_quote_on_hover_and_on_focus(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     marker = answer(page).locator("a.marker").first
-    peek = page.get_by_role("tooltip")
-    expect(peek).to_be_hidden()
+    tooltip = page.get_by_role("tooltip")
+    expect(tooltip).to_be_hidden()
     marker.hover()
-    expect(peek).to_contain_text("The harbour bridge of Lindow is 412 metres long")
-    expect(peek).to_contain_text("Harbour bridge of Lindow opens to traffic")
+    expect(tooltip).to_contain_text("The harbour bridge of Lindow is 412 metres long")
+    expect(tooltip).to_contain_text("Harbour bridge of Lindow opens to traffic")
     page.keyboard.press("Escape")
-    expect(peek).to_be_hidden()
+    expect(tooltip).to_be_hidden()
     page.mouse.move(0, 0)
     marker.focus()
-    expect(peek).to_be_visible()
+    expect(tooltip).to_be_visible()
     expect(marker).to_have_attribute("aria-describedby", "peek")
 
 
-def test_a_citation_is_followed_into_the_whole_article_and_back(page: Page, real: Served) -> None:
+def test_a_citation_leads_to_the_full_article_and_back(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     answer(page).locator("a.marker").first.click()
     source = page.locator("#sources .source").first
     expect(source).to_be_focused()
     quote = source.locator("mark").inner_text()
-    source.get_by_role("button", name="Read the whole article").click()
+    source.get_by_role("button", name="Read the full article").click()
     reader = page.locator("#reader")
     expect(reader.get_by_role("heading")).to_have_text("Harbour bridge of Lindow opens to traffic")
     expect(reader).to_contain_text("Ferries will keep running")
@@ -47,17 +45,19 @@ def test_a_citation_is_followed_into_the_whole_article_and_back(page: Page, real
     expect(reader).to_be_hidden()
 
 
-def test_a_marker_leads_from_an_open_article_back_to_its_source(page: Page, real: Served) -> None:
+def test_clicking_a_marker_while_an_article_is_open_shows_its_source(
+    page: Page, real: Served
+) -> None:
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page).locator("a.marker").first).to_be_visible()
-    page.get_by_role("button", name="Read the whole article").first.click()
+    page.get_by_role("button", name="Read the full article").first.click()
     expect(page.locator("#reader mark")).to_be_visible()
     answer(page).locator("a.marker").first.click()
     expect(page.locator("#sources .source").first).to_be_focused()
 
 
-def test_everything_can_be_done_with_the_keyboard_alone(page: Page, real: Served) -> None:
+def test_asking_and_following_a_citation_need_only_the_keyboard(page: Page, real: Served) -> None:
     open_page(page, real.url)
     expect(page.get_by_role("textbox", name="Your question")).to_be_focused()
     page.keyboard.type(BRIDGE)
@@ -97,7 +97,7 @@ def test_the_articles_are_listed_sorted_searched_and_read(page: Page, real: Serv
     rows = page.locator("#found tbody tr")
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("Harbour bridge of Lindow opens to traffic")
-    page.get_by_label("Order").click()
+    page.get_by_label("Sort by").click()
     page.get_by_role("option", name="Oldest first").click()
     expect(rows.first).to_contain_text("Zebulon lighthouse")
     page.get_by_label("Search the articles").fill("pears")
@@ -105,18 +105,18 @@ def test_the_articles_are_listed_sorted_searched_and_read(page: Page, real: Serv
     rows.first.get_by_role("button", name="Frost spoils the pear harvest").click()
     expect(page.locator("#reader")).to_contain_text("A night of frost has spoiled")
     page.get_by_label("Search the articles").fill("no such words")
-    expect(page.locator("#found")).to_contain_text("No article is like that.")
+    expect(page.locator("#found")).to_contain_text("No articles found.")
 
 
-def test_only_some_of_the_articles_are_asked(page: Page, real: Served) -> None:
+def test_a_question_can_be_restricted_by_source_and_date(page: Page, real: Served) -> None:
     open_page(page, real.url)
-    page.get_by_role("button", name="Ask only some of the articles").click()
-    scope = page.locator("#scope")
-    scope.get_by_label("To").fill("2031-04")
+    page.get_by_role("button", name="Filter by source or date").click()
+    filter_fields = page.locator("#scope")
+    filter_fields.get_by_label("To").fill("2031-04")
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("Not answered")
-    scope.get_by_label("To").fill("")
-    scope.get_by_label("Sources").click()
+    filter_fields.get_by_label("To").fill("")
+    filter_fields.get_by_label("Sources").click()
     page.get_by_role("option", name="Lindow Courier").click()
     ask(page, "Where was the lost globe made?")
     expect(answer(page)).to_contain_text("Not answered")
@@ -124,23 +124,21 @@ def test_only_some_of_the_articles_are_asked(page: Page, real: Served) -> None:
     expect(answer(page)).to_contain_text("412")
 
 
-def test_a_verdict_on_an_answer_is_noted_as_a_question_that_eval_reads(
-    page: Page, real: Served
-) -> None:
-    from rag.questions import expectations_of
+def test_feedback_is_saved_as_a_question_that_eval_reads(page: Page, real: Served) -> None:
+    from rag.evaluation.dataset import read_eval_questions
 
     open_page(page, real.url)
     ask(page, BRIDGE)
     expect(answer(page)).to_contain_text("412")
     page.get_by_role("button", name="Like", exact=True).click()
-    expect(page.get_by_text("Noted in")).to_be_visible()
+    expect(page.get_by_text("Feedback saved to")).to_be_visible()
     ask(page, "Where was the lost globe made?")
     expect(answer(page)).to_contain_text("Antwerp")
     page.get_by_role("button", name="Feedback").last.hover()
-    page.get_by_role("button", name="The articles do not say that").last.click()
-    expect(page.get_by_text("Noted in")).to_have_count(2)
-    *_, liked, refused = expectations_of(Path(real.written).with_name("feedback.jsonl"))
+    page.get_by_role("button", name="The articles do not say this").last.click()
+    expect(page.get_by_text("Feedback saved to")).to_have_count(2)
+    *_, liked, refused = read_eval_questions(Path(real.written).with_name("feedback.jsonl"))
     assert liked.question.text == BRIDGE
-    assert list(liked.gains) == ["bridge.md"]
+    assert list(liked.relevance) == ["bridge.md"]
     assert refused.unanswerable
     assert refused.question.history[0]["content"] == BRIDGE

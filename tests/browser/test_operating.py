@@ -1,4 +1,4 @@
-"""What whoever runs the page learns of it: the log on stderr, and the numbers at /metrics."""
+"""What the server's owner sees: the request log on stderr, and the metrics."""
 
 import json
 import time
@@ -15,19 +15,19 @@ from playwright.sync_api import Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 from serving import ANSWER_MS, START_S, Served, served
 
-from rag.web.desk import TOGETHER
+from rag.server.queue import MAX_CONCURRENT
 
 WORD = "quuxwocket"
 BRIDGE = f"How long is the harbour bridge of Lindow, {WORD}?"
 ELSEWHERE = f"Who won the chess world cup in Baku, {WORD}?"
 DRAFT = "The harbour bridge is 412 metres long. It is " + " ".join(["purple"] * 40)
-HELD = ("412 metres", "Mira Solberg", "Antwerp", "bridge.md", "Lindow Courier")
+ARTICLE_TEXT = ("412 metres", "Mira Solberg", "Antwerp", "bridge.md", "Lindow Courier")
 
 
-def until(true: Callable[[], Any], most_s: float = 60) -> None:
-    ended = time.monotonic() + most_s
-    while not true():
-        assert time.monotonic() < ended
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
@@ -35,127 +35,127 @@ def is_ready(page: Served) -> bool:
     return httpx.get(f"{page.url}readyz").status_code == 200
 
 
-def asked_v1(page: Served, question: str) -> dict[str, Any]:
+def ask_v1(page: Served, question: str) -> dict[str, Any]:
     body = {"model": "footnote", "messages": [{"role": "user", "content": question}]}
     answer = httpx.post(f"{page.url}v1/chat/completions", json=body, timeout=120)
     return answer.json()["footnote"]
 
 
-def lines(page: Served, before: int) -> list[dict[str, Any]]:
-    """What the log holds from that character on."""
-    written = page.output.read_text()[before:]
-    return [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+def log_lines(page: Served, start: int) -> list[dict[str, Any]]:
+    """Return the lines of the request log from that character on."""
+    logged = page.output.read_text()[start:]
+    return [json.loads(line) for line in logged.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture
 def ready(real: Served) -> Served:
-    until(lambda: is_ready(real), START_S)
+    wait_until(lambda: is_ready(real), START_S)
     return real
 
 
 @pytest.fixture(scope="module")
 def scripted(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A page whose generator takes its time, and whose log tells what was asked."""
+    """A page whose generator is slow, and whose log contains the questions."""
     folder = tmp_path_factory.mktemp("scripted")
-    with served(index, folder, DRAFT, settings={"RAG_LOG": "questions"}) as page:
-        until(lambda: is_ready(page), START_S)
+    with served(index, folder, DRAFT, settings={"RAG_REQUEST_LOG": "questions"}) as page:
+        wait_until(lambda: is_ready(page), START_S)
         yield page
 
 
 # -- the log
 
 
-def test_every_face_leaves_a_line_a_question_and_none_of_them_says_what_was_asked(
+def test_every_channel_logs_a_line_for_each_question_without_its_text(
     ready: Served, page: Page
 ) -> None:
-    before = len(ready.output.read_text())
+    start = len(ready.output.read_text())
     answer = Client(ready.url, verbose=False, analytics_enabled=False).predict(
         BRIDGE, api_name="/ask"
     )
     assert answer["answered"]
-    assert not asked_v1(ready, ELSEWHERE)["answered"]
+    assert not ask_v1(ready, ELSEWHERE)["answered"]
     page.goto(ready.url)
     page.get_by_test_id("textbox").first.fill(BRIDGE)
     page.get_by_test_id("textbox").first.press("Enter")
     expect(page.get_by_test_id("bot").first).to_contain_text("412 metres", timeout=ANSWER_MS)
-    until(lambda: len(lines(ready, before)) == 3)
-    told = lines(ready, before)
-    assert [line["face"] for line in told] == ["api", "v1", "page"]
-    assert [line["mode"] for line in told] == [answer["mode"], "refused", answer["mode"]]
-    assert told[0]["stages"] == answer["timings"]["stages"]
-    for line in told:
+    wait_until(lambda: len(log_lines(ready, start)) == 3)
+    logged = log_lines(ready, start)
+    assert [line["face"] for line in logged] == ["api", "v1", "page"]
+    assert [line["mode"] for line in logged] == [answer["mode"], "refused", answer["mode"]]
+    assert logged[0]["stages"] == answer["timings"]["stages"]
+    for line in logged:
         assert sum(line["stages"].values()) <= line["seconds"] - line["waited_s"] + 0.01
-    whole = ready.output.read_text()
-    for secret in (WORD, *HELD):
-        assert secret not in whole
+    output = ready.output.read_text()
+    for secret in (WORD, *ARTICLE_TEXT):
+        assert secret not in output
 
 
-def test_what_was_asked_is_told_where_that_was_asked_for(scripted: Served) -> None:
-    before = len(scripted.output.read_text())
+def test_the_question_is_logged_if_the_settings_ask_for_it(scripted: Served) -> None:
+    start = len(scripted.output.read_text())
     forged = f'{ELSEWHERE}\n{{"mode": "written"}}'
-    asked_v1(scripted, forged)
-    until(lambda: lines(scripted, before))
-    (told,) = lines(scripted, before)
-    assert told["question"] == forged
-    assert told["mode"] == "refused"
+    ask_v1(scripted, forged)
+    wait_until(lambda: log_lines(scripted, start))
+    (line,) = log_lines(scripted, start)
+    assert line["question"] == forged
+    assert line["mode"] == "refused"
 
 
-def test_a_question_stopped_on_the_page_is_noted_as_stopped(scripted: Served, page: Page) -> None:
-    before = len(scripted.output.read_text())
+def test_a_question_stopped_on_the_page_is_logged_as_stopped(scripted: Served, page: Page) -> None:
+    start = len(scripted.output.read_text())
     page.goto(scripted.url)
     page.get_by_test_id("textbox").first.fill(BRIDGE)
     page.get_by_test_id("textbox").first.press("Enter")
     expect(page.get_by_test_id("bot")).to_contain_text("harbour bridge is", timeout=ANSWER_MS)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_test_id("bot")).to_contain_text("Stopped")
-    until(lambda: lines(scripted, before))
-    (told,) = lines(scripted, before)
-    assert (told["face"], told["mode"]) == ("page", "stopped")
-    assert told["answer_tokens"] < len(DRAFT.split())
-    assert "check" not in told["stages"]
+    wait_until(lambda: log_lines(scripted, start))
+    (line,) = log_lines(scripted, start)
+    assert (line["face"], line["mode"]) == ("page", "stopped")
+    assert line["answer_tokens"] < len(DRAFT.split())
+    assert "check" not in line["stages"]
 
 
-# -- the numbers
+# -- the metrics
 
 
-def numbers(page: Served) -> Mapping[str, float]:
-    """Each series, as Prometheus reads it, with the values of its labels."""
-    told = httpx.get(f"{page.url}metrics", timeout=60)
-    assert told.headers["content-type"].startswith("text/plain; version=")
-    assert WORD not in told.text
+def read_metrics(page: Served) -> Mapping[str, float]:
+    """Return the value of each series, named with the values of its labels."""
+    response = httpx.get(f"{page.url}metrics", timeout=60)
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    assert WORD not in response.text
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
-        for family in text_string_to_metric_families(told.text)
+        for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
 
 
-def test_it_is_told_how_things_stand(ready: Served) -> None:
-    told = numbers(ready)
-    assert told["footnote_models_loaded"] == 1
-    assert told["footnote_articles"] == 4
-    assert told["footnote_passages"] >= 4
-    assert told["footnote_questions_in_line"] == 0
+def test_gauges_show_the_state_of_the_service(ready: Served) -> None:
+    metrics = read_metrics(ready)
+    assert metrics["footnote_models_loaded"] == 1
+    assert metrics["footnote_articles"] == 4
+    assert metrics["footnote_passages"] >= 4
+    assert metrics["footnote_questions_in_line"] == 0
     (process,) = (
         process
         for process in psutil.Process().children(recursive=True)
         if process.is_running() and "app.py" in process.cmdline()
     )
-    held = sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
-    assert told["footnote_resident_memory_bytes"] == pytest.approx(held, rel=0.1)
+    resident = sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
+    assert metrics["footnote_resident_memory_bytes"] == pytest.approx(resident, rel=0.1)
 
 
-def test_what_was_answered_refused_and_stopped_is_counted(scripted: Served) -> None:
-    before = numbers(scripted)
-    answer, refusal = asked_v1(scripted, BRIDGE), asked_v1(scripted, ELSEWHERE)
+def test_answers_refusals_and_stopped_questions_are_counted(scripted: Served) -> None:
+    before = read_metrics(scripted)
+    answer, refusal = ask_v1(scripted, BRIDGE), ask_v1(scripted, ELSEWHERE)
     body = {"model": "footnote", "messages": [{"role": "user", "content": BRIDGE}], "stream": True}
     words = scripted.words()
     with httpx.stream("POST", f"{scripted.url}v1/chat/completions", json=body, timeout=60):
-        until(lambda: scripted.words() > words)
-        assert numbers(scripted)["footnote_questions_in_line"] == 1
+        wait_until(lambda: scripted.words() > words)
+        assert read_metrics(scripted)["footnote_questions_in_line"] == 1
     stopped = "footnote_questions_total v1 stopped"
-    until(lambda: numbers(scripted)[stopped] > before[stopped])
-    after = numbers(scripted)
+    wait_until(lambda: read_metrics(scripted)[stopped] > before[stopped])
+    after = read_metrics(scripted)
     counted = {series: after[series] - before.get(series, 0.0) for series in after}
     questions = {
         series.split()[2]: n
@@ -176,9 +176,9 @@ def test_what_was_answered_refused_and_stopped_is_counted(scripted: Served) -> N
     assert least < counted["footnote_tokens_total written"] < 2 * least
 
 
-def test_the_longest_place_in_line_stays_known(scripted: Served) -> None:
+def test_the_highest_position_in_the_queue_is_remembered(scripted: Served) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda question: asked_v1(scripted, question), [BRIDGE] * 4))
-    told = numbers(scripted)
-    assert told["footnote_longest_place"] == 4 - TOGETHER
-    assert told["footnote_questions_in_line"] == 0
+        list(pool.map(lambda question: ask_v1(scripted, question), [BRIDGE] * 4))
+    metrics = read_metrics(scripted)
+    assert metrics["footnote_longest_place"] == 4 - MAX_CONCURRENT
+    assert metrics["footnote_questions_in_line"] == 0

@@ -1,4 +1,4 @@
-"""What a reader sees and does on the chat page."""
+"""The chat page: asking, answers, sources, stopping, and what it shows without an index."""
 
 import re
 import signal
@@ -16,11 +16,11 @@ LONG_DRAFT = (
 )
 
 
-def test_the_page_is_up_and_says_that_models_are_loading_before_they_are(
+def test_the_page_is_served_while_the_models_are_still_loading(
     page: Page, index: Path, tmp_path: Path
 ) -> None:
-    with served(index, tmp_path) as fresh:
-        open_page(page, fresh.url)
+    with served(index, tmp_path) as loading:
+        open_page(page, loading.url)
         expect(page.locator("#status")).to_contain_text("Loading the models")
         ask(page, "How long is the harbour bridge of Lindow?")
         expect(page.get_by_test_id("bot")).to_contain_text("still loading")
@@ -28,7 +28,7 @@ def test_the_page_is_up_and_says_that_models_are_loading_before_they_are(
         expect(page.locator("#status")).to_contain_text("4 articles indexed")
 
 
-def test_an_answer_cites_a_source_whose_quote_is_marked_in_its_passage(
+def test_an_answer_cites_a_source_with_the_quote_marked_in_its_passage(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)
@@ -40,12 +40,12 @@ def test_an_answer_cites_a_source_whose_quote_is_marked_in_its_passage(
     expect(source).to_contain_text("2031-05-04 · Lindow Courier")
     expect(source.locator("mark")).to_contain_text("412 metres")
     expect(source.locator(".passage")).to_contain_text("Ferries will keep running")
-    link = source.get_by_role("link", name="Open where it was published")
+    link = source.get_by_role("link", name="Open the original")
     expect(link).to_have_attribute("href", "https://courier.example/bridge")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
 
 
-def test_clicking_a_marker_brings_its_source_into_view_and_stays_on_the_page(
+def test_clicking_a_marker_scrolls_to_its_source_without_leaving_the_page(
     page: Page, real: Served
 ) -> None:
     page.set_viewport_size({"width": 390, "height": 500})
@@ -62,7 +62,7 @@ def test_clicking_a_marker_brings_its_source_into_view_and_stays_on_the_page(
     expect(page.get_by_test_id("user")).to_have_count(1)
 
 
-def test_a_marker_of_an_earlier_answer_brings_back_its_own_sources(
+def test_a_marker_of_an_earlier_answer_shows_the_sources_of_that_answer(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)
@@ -77,7 +77,7 @@ def test_a_marker_of_an_earlier_answer_brings_back_its_own_sources(
     expect(sources.locator(".source").first).to_contain_text("Harbour bridge")
 
 
-def test_what_the_articles_do_not_answer_is_refused_with_the_nearest_passages(
+def test_a_question_that_the_articles_do_not_answer_is_refused_with_the_closest_passages(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)
@@ -85,11 +85,11 @@ def test_what_the_articles_do_not_answer_is_refused_with_the_nearest_passages(
     expect(answer(page)).to_contain_text("Not answered")
     expect(answer(page)).to_contain_text("do not seem to answer")
     sources = page.locator("#sources section:visible")
-    expect(sources.get_by_role("heading", level=2)).to_have_text("Nearest passages")
+    expect(sources.get_by_role("heading", level=2)).to_have_text("Closest passages")
     expect(sources.locator("details[open] .passage")).to_be_visible()
 
 
-def test_thanks_are_answered_without_a_search(page: Page, real: Served) -> None:
+def test_small_talk_is_answered_without_a_search(page: Page, real: Served) -> None:
     open_page(page, real.url)
     ask(page, "Thanks!")
     expect(answer(page)).to_contain_text("You are welcome")
@@ -97,7 +97,7 @@ def test_thanks_are_answered_without_a_search(page: Page, real: Served) -> None:
     expect(page.locator("#sources .none")).to_be_visible()
 
 
-def test_a_draft_is_shown_as_unchecked_and_what_does_not_hold_is_struck_out(
+def test_a_draft_is_shown_as_unchecked_and_unsupported_sentences_are_struck_out(
     page: Page, index: Path, tmp_path: Path
 ) -> None:
     draft = "The bridge is 412 metres long. It was painted by Rembrandt."
@@ -110,19 +110,23 @@ def test_a_draft_is_shown_as_unchecked_and_what_does_not_hold_is_struck_out(
         expect(answer(page).locator(".text")).to_contain_text(
             "The bridge is 412 metres long. [1] “The harbour bridge of Lindow is 412 metres"
         )
-        expect(answer(page)).to_contain_text("1 of 2 written sentences stands")
-        struck = answer(page).locator("details.struck")
-        expect(struck.locator("s")).to_be_hidden()
-        struck.locator("summary").click()
-        expect(struck.locator("s")).to_have_text("It was painted by Rembrandt.")
-        expect(struck.locator("li")).to_contain_text("“Rembrandt” does not stand there")
+        expect(answer(page)).to_contain_text("1 of 2 written sentences supported")
+        rejected = answer(page).locator("details.struck")
+        expect(rejected.locator("s")).to_be_hidden()
+        rejected.locator("summary").click()
+        expect(rejected.locator("s")).to_have_text("It was painted by Rembrandt.")
+        expect(rejected.locator("li")).to_contain_text("“Rembrandt” does not stand there")
 
 
-def test_a_quotation_in_place_of_a_draft_says_so(page: Page, index: Path, tmp_path: Path) -> None:
+def test_a_quotation_that_replaces_a_draft_is_labelled(
+    page: Page, index: Path, tmp_path: Path
+) -> None:
     with served(index, tmp_path, "It was painted by Rembrandt.") as scripted:
         open_page(page, scripted.url)
         ask(page, "How long is the harbour bridge of Lindow?")
-        expect(answer(page)).to_contain_text("Quoted, because what the model wrote did not hold")
+        expect(answer(page)).to_contain_text(
+            "Quoted from the articles, because they did not support"
+        )
         expect(answer(page).locator("blockquote")).to_contain_text(
             "“The harbour bridge of Lindow is 412"
         )
@@ -145,7 +149,7 @@ def test_stop_stops_the_generator_and_the_next_question_is_answered(
         expect(answer(page)).to_contain_text("Not answered")
 
 
-def test_stopped_while_it_searches_and_reads_the_next_question_is_answered(
+def test_after_stopping_during_the_search_the_next_question_is_answered(
     page: Page, real: Served
 ) -> None:
     open_page(page, real.url)
@@ -153,14 +157,14 @@ def test_stopped_while_it_searches_and_reads_the_next_question_is_answered(
     expect(answer(page)).to_contain_text("Antwerp")
     ask(page, "How long is the harbour bridge of Lindow?")
     page.get_by_role("button", name="Stop").click()
-    expect(answer(page)).to_contain_text(re.compile("Stopped|No answer came"))
-    began = time.monotonic()
+    expect(answer(page)).to_contain_text(re.compile("Stopped|No answer:"))
+    start = time.monotonic()
     ask(page, "Where was the lost globe made?")
     expect(answer(page)).to_contain_text("Antwerp")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - start < 20
 
 
-def test_a_closed_tab_stops_the_generator(page: Page, index: Path, tmp_path: Path) -> None:
+def test_closing_the_tab_stops_the_generator(page: Page, index: Path, tmp_path: Path) -> None:
     with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
         open_page(page, scripted.url)
         ask(page, "How long is the harbour bridge of Lindow?")
@@ -172,7 +176,7 @@ def test_a_closed_tab_stops_the_generator(page: Page, index: Path, tmp_path: Pat
         assert scripted.words() == words
 
 
-def test_an_example_question_can_be_asked_and_a_new_chat_offers_them_again(
+def test_an_example_question_can_be_asked_and_a_new_chat_shows_the_examples_again(
     page: Page, index: Path, tmp_path: Path
 ) -> None:
     with served(index, tmp_path, "The bridge is 412 metres long.") as scripted:
@@ -188,7 +192,7 @@ def test_an_example_question_can_be_asked_and_a_new_chat_offers_them_again(
         expect(page.locator("#sources")).to_contain_text("appear here")
 
 
-def test_markup_in_an_article_a_draft_and_a_question_shows_as_text(
+def test_markup_in_an_article_a_draft_or_a_question_is_shown_as_text(
     page: Page, index: Path, tmp_path: Path
 ) -> None:
     draft = "<img src=http://evil.example/d.png> ![x](http://evil.example/d2.png) <b>bold</b> " * 3
@@ -196,8 +200,8 @@ def test_markup_in_an_article_a_draft_and_a_question_shows_as_text(
         open_page(page, scripted.url)
         question = "How tall is the Zebulon lighthouse <img src=http://evil.example/q.png>?"
         ask(page, question)
-        shown = page.get_by_test_id("bot")
-        expect(shown).to_contain_text("<b>bold</b>", timeout=ANSWER_MS)
+        reply = page.get_by_test_id("bot")
+        expect(reply).to_contain_text("<b>bold</b>", timeout=ANSWER_MS)
         expect(answer(page)).to_contain_text("“The Zebulon lighthouse is 37 metres tall")
         source = page.locator("#sources .source").first
         expect(source).to_contain_text('<img src="http://evil.example/title.png"')
@@ -209,22 +213,22 @@ def test_markup_in_an_article_a_draft_and_a_question_shows_as_text(
         expect(page).to_have_title("Footnote")
 
 
-def test_without_an_index_the_page_says_what_to_do(page: Page, tmp_path: Path) -> None:
-    with served(tmp_path / "nothing", tmp_path) as empty:
-        open_page(page, empty.url)
+def test_without_an_index_the_page_says_how_to_build_one(page: Page, tmp_path: Path) -> None:
+    with served(tmp_path / "nothing", tmp_path) as without_index:
+        open_page(page, without_index.url)
         expect(page.locator("#status")).to_contain_text("There is no index in")
         expect(page.locator("#status")).to_contain_text("rag index")
         ask(page, "How long is the harbour bridge of Lindow?")
         expect(answer(page)).to_contain_text("rag index")
 
 
-def test_an_open_page_takes_a_new_index_and_every_change_of_it_without_a_restart(
+def test_an_open_page_picks_up_a_new_index_and_its_updates_without_a_restart(
     page: Page, tmp_path: Path
 ) -> None:
     news, index = tmp_path / "news", tmp_path / "index"
     news.mkdir()
-    with served(index, tmp_path) as started:
-        open_page(page, started.url)
+    with served(index, tmp_path) as without_index:
+        open_page(page, without_index.url)
         expect(page.locator("#status")).to_contain_text("There is no index in")
         (news / "globe.txt").write_text("The lost globe was made in Antwerp in 1622.")
         rag_index(news, index)
@@ -250,7 +254,7 @@ def rag_index(source: Path, index: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
 
 
-def test_a_question_waits_for_its_turn_and_can_be_taken_back(
+def test_a_queued_question_can_be_cancelled(
     page: Page, browser: Browser, index: Path, tmp_path: Path
 ) -> None:
     with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
@@ -261,22 +265,22 @@ def test_a_question_waits_for_its_turn_and_can_be_taken_back(
         expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
         ask(other, "Where was the lost globe made?")
         other.get_by_role("button", name="Stop").click()
-        expect(answer(other)).to_contain_text("No answer came: stopped")
+        expect(answer(other)).to_contain_text("No answer: the question was stopped")
         ask(other, "Which chess opening does the grandmaster prefer?")
         page.get_by_role("button", name="Stop").click()
         expect(answer(page)).to_contain_text("Stopped.")
         expect(answer(other)).to_contain_text("Not answered")
 
 
-def test_a_port_in_use_is_told_in_one_line(real: Served) -> None:
+def test_a_port_in_use_is_reported_in_one_line(real: Served) -> None:
     port = re.findall(r":(\d+)/", real.url)[0]
     command = [sys.executable, "-m", "rag", "chat", "--port", port]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == f"rag: Port {port} is in use. Choose another with --port or RAG_PORT.\n"
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == f"rag: Port {port} is in use. Choose another with --port or RAG_PORT.\n"
 
 
-def test_ctrl_c_ends_the_page_without_a_word(index: Path) -> None:
+def test_ctrl_c_stops_the_server_without_a_message(index: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "rag", "chat", "--index", str(index), "--port", str(port)]
     with subprocess.Popen(
@@ -285,7 +289,7 @@ def test_ctrl_c_ends_the_page_without_a_word(index: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests in the background may ignore Ctrl-C, and so would the page.
+        # Tests that run in the background may ignore Ctrl-C, and the server would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None

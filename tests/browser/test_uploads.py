@@ -1,4 +1,4 @@
-"""Files that a reader adds on the page, where the owner allows it."""
+"""The reader's own files, where the owner allows uploads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ NOTE = "The Albatross left the harbour of Lindow at noon. Its captain is Runa Ho
 
 
 @pytest.fixture(scope="module")
-def open_to_files(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def with_uploads(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("uploads")
     with served(index, folder, settings={"RAG_UPLOADS": "1"}) as page:
         yield page
@@ -29,21 +29,21 @@ def add(page: Page, *files: Path) -> None:
     page.locator("#uploads input[type=file]").set_input_files(files)
 
 
-def test_a_file_is_added_asked_removed_and_forgotten(
-    page: Page, open_to_files: Served, tmp_path: Path
+def test_an_uploaded_file_is_searched_until_it_is_removed(
+    page: Page, with_uploads: Served, tmp_path: Path
 ) -> None:
     note, picture = tmp_path / "note.txt", tmp_path / "picture.png"
     note.write_text(NOTE)
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    open_page(page, open_to_files.url)
+    open_page(page, with_uploads.url)
     expect(page.locator("#status")).to_contain_text("indexed", timeout=ANSWER_MS)
     ask(page, QUESTION)
     expect(answer(page)).to_contain_text("Not answered")
     add(page, note, picture)
-    expect(page.locator("#dropped")).to_contain_text("1 article of yours can be asked now")
+    expect(page.locator("#dropped")).to_contain_text("1 article added from your files")
     ask(page, QUESTION)
     expect(answer(page)).to_contain_text("Runa Holm")
-    page.get_by_role("button", name="Read the whole article").first.click()
+    page.get_by_role("button", name="Read the full article").first.click()
     expect(page.locator("#reader")).to_contain_text("left the harbour of Lindow")
     page.get_by_role("button", name="Remove note.txt").click()
     expect(page.get_by_role("button", name="Remove note.txt")).to_have_count(0)
@@ -51,53 +51,53 @@ def test_a_file_is_added_asked_removed_and_forgotten(
     expect(answer(page)).to_contain_text("Not answered")
 
 
-def test_what_a_reader_adds_nobody_else_is_told(
-    page: Page, browser: Browser, open_to_files: Served, tmp_path: Path
+def test_uploaded_files_are_not_visible_to_other_readers(
+    page: Page, browser: Browser, with_uploads: Served, tmp_path: Path
 ) -> None:
     note = tmp_path / "note.txt"
     note.write_text(NOTE)
-    open_page(page, open_to_files.url)
+    open_page(page, with_uploads.url)
     expect(page.locator("#status")).to_contain_text("indexed", timeout=ANSWER_MS)
     add(page, note)
-    expect(page.locator("#dropped")).to_contain_text("can be asked now")
+    expect(page.locator("#dropped")).to_contain_text("added from your files")
     stranger = browser.new_page()
-    open_page(stranger, open_to_files.url)
+    open_page(stranger, with_uploads.url)
     ask(stranger, QUESTION)
     expect(answer(stranger)).to_contain_text("Not answered")
     expect(stranger.locator("#aside")).not_to_contain_text("Runa Holm")
     stranger.close()
 
 
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(
-    page: Page, open_to_files: Served, tmp_path: Path
+def test_a_file_that_cannot_be_read_is_listed(
+    page: Page, with_uploads: Served, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.pdf"
     broken.write_bytes(b"%PDF-1.7 nothing of the kind")
-    open_page(page, open_to_files.url)
+    open_page(page, with_uploads.url)
     expect(page.locator("#status")).to_contain_text("indexed", timeout=ANSWER_MS)
     add(page, broken)
     expect(page.locator("#dropped")).to_contain_text("broken.pdf")
 
 
-def test_without_the_owners_leave_no_file_is_taken(page: Page, real: Served) -> None:
+def test_uploads_are_refused_unless_the_owner_allows_them(page: Page, real: Served) -> None:
     open_page(page, real.url)
     expect(page.get_by_role("button", name="Your own files")).to_have_count(0)
-    refused = page.request.post(
+    response = page.request.post(
         f"{real.url}gradio_api/upload",
         multipart={"files": {"name": "a.txt", "mimeType": "text/plain", "buffer": b"x" * 4000}},
     )
-    assert refused.status == 413
+    assert response.status == 413
 
 
-def test_no_address_that_a_client_names_is_fetched(page: Page, real: Served) -> None:
+def test_urls_sent_by_a_client_are_not_fetched(page: Page, real: Served) -> None:
     for path in (
         "file=http://evil.example/x",
         "file=https:/evil.example/x",
         "proxy=http://evil.example",
     ):
         assert page.request.get(f"{real.url}gradio_api/{path}").status == 403
-    named = {"path": "http://evil.example/x", "meta": {"_type": "gradio.FileData"}}
+    remote_file = {"path": "http://evil.example/x", "meta": {"_type": "gradio.FileData"}}
     for number in range(3):
-        body = {"data": [named] * 3, "fn_index": number, "session_hash": "abc"}
+        body = {"data": [remote_file] * 3, "fn_index": number, "session_hash": "abc"}
         page.request.post(f"{real.url}gradio_api/run/predict", data=body)
     assert not real.written.with_name("left").exists()

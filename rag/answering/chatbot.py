@@ -1,0 +1,357 @@
+"""The chatbot: the public interface for searching an index and answering questions from it."""
+
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import islice
+
+from rag.answering import followup, suggestions
+from rag.answering.evidence import score_sentences
+from rag.answering.loading import (
+    build_entailment_model,
+    build_generator_beside,
+    build_reranker,
+    check_memory,
+)
+from rag.answering.question import validate_question
+from rag.answering.refusal import without_refusals
+from rag.answering.retriever import DEFAULT_TOP_K, Retriever
+from rag.answering.smalltalk import SmallTalk, detect_small_talk, small_talk_reply
+from rag.answering.strategies import AnswerContext, AnswerWriter, finish
+from rag.errors import GeneratorCrashed, IndexUnusable
+from rag.models.embedding.encoder import Encoder
+from rag.models.entailment import EntailmentModel
+from rag.models.generation import prompts
+from rag.models.generation.base import LanguageModel
+from rag.models.reranker import Reranker
+from rag.settings import Settings, load
+from rag.store import thresholds
+from rag.store.reader import IndexReader
+from rag.timing import Phase, PhaseTimer
+from rag.types import (
+    ALL_ARTICLES,
+    Answer,
+    ArticleFilter,
+    Evidence,
+    Hit,
+    Message,
+    Mode,
+    ModelRole,
+    SearchQuery,
+    Stage,
+    Strictness,
+    Timings,
+)
+
+UPLOAD_PREFIX = "also:"
+"""Prefix of the ids of articles that come from the additional index rather than the chatbot's own."""
+
+MAX_SUGGESTIONS = 3
+"""Maximum number of follow-up questions suggested after an answer."""
+
+
+class Chatbot:
+    """Answers questions from the articles of one index. Methods may be called from several threads."""
+
+    def __init__(
+        self,
+        index: IndexReader,
+        encoder: Encoder,
+        generator: LanguageModel,
+        reranker: Reranker | None = None,
+        entailment_model: EntailmentModel | None = None,
+        strictness: Strictness = Strictness.NORMAL,
+        max_memory_mb: int = 0,
+    ) -> None:
+        """Create a chatbot from its parts; `open` creates one from the settings.
+
+        Args:
+            index: The index to answer from, built with `encoder`.
+            encoder: Encodes questions and evidence.
+            generator: Writes short answers or drafts.
+            reranker: Reorders the hits.
+            entailment_model: Checks drafts, in addition to the lexical verification.
+            strictness: How confident an answer must be.
+            max_memory_mb: Memory available to all models, in megabytes; 0 for most of what is free.
+        """
+        self.encoder = encoder
+        self._generator = generator
+        self._reranker = reranker
+        self._entailment_model = entailment_model
+        self._strictness = strictness
+        self._max_memory_mb = max_memory_mb
+        self._retriever = Retriever(index, encoder, reranker)
+        self._writer = AnswerWriter(generator, encoder, entailment_model)
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> "Chatbot":
+        """Open the index and find the models. Models are loaded on the first question.
+
+        Args:
+            settings: Index, models and strictness; by default those of the RAG_* variables.
+
+        Raises:
+            SettingError: A RAG_* variable is invalid.
+            IndexUnusable: There is no index, or it was built with another encoder.
+            ModelError: A model is missing or not the expected one.
+        """
+        settings = settings or load()
+        encoder = Encoder.from_settings(settings)
+        index = IndexReader.open(settings.index, encoder=encoder.id)
+        reranker = build_reranker(settings)
+        entailment_model = build_entailment_model(settings)
+        return cls(
+            index=index,
+            encoder=encoder,
+            generator=build_generator_beside(settings, encoder, reranker, entailment_model),
+            reranker=reranker,
+            entailment_model=entailment_model,
+            strictness=settings.strictness,
+            max_memory_mb=settings.memory_mb,
+        )
+
+    @property
+    def index(self) -> IndexReader:
+        """The version of the index that is in use."""
+        return self._retriever.index
+
+    @property
+    def problem(self) -> str:
+        """Why the generator is off, so that answers are quotations; empty while it works."""
+        return self._generator.problem
+
+    def refresh(self) -> None:
+        """Switch to the latest version of the index, if there is a newer one that can be used.
+
+        Questions in progress are answered from the version with which they began.
+        """
+        with suppress(IndexUnusable):
+            newest = self.index.newest()
+            if newest is not self.index:
+                newest.load()
+                self._retriever = Retriever(newest, self.encoder, self._reranker)
+
+    def load_encoder(self) -> None:
+        """Load what searching needs now rather than on the first question.
+
+        Raises:
+            ModelError: A model cannot be loaded, or the models do not fit into memory.
+        """
+        check_memory(
+            {ModelRole.ENCODER: self.encoder, ModelRole.RERANKER: self._reranker},
+            self._max_memory_mb,
+        )
+        self.encoder.load()
+        self.index.load()
+        if self._reranker:
+            self._reranker.load()
+
+    def load(self) -> None:
+        """Load all models now rather than on the first question.
+
+        Raises:
+            ModelError: A model cannot be loaded, or the models do not fit into memory.
+        """
+        check_memory(
+            {
+                ModelRole.ENCODER: self.encoder,
+                ModelRole.GENERATOR: self._generator,
+                ModelRole.RERANKER: self._reranker,
+                ModelRole.CHECKER: self._entailment_model,
+            },
+            self._max_memory_mb,
+        )
+        with ThreadPoolExecutor(1) as pool:
+            generator_loading = pool.submit(self._generator.load)  # in a process of its own
+            self.load_encoder()
+            if self._entailment_model:
+                self._entailment_model.load()
+            generator_loading.result()
+
+    def search(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        limit: int = DEFAULT_TOP_K,
+        timer: PhaseTimer | None = None,
+    ) -> tuple[str, list[Hit]]:
+        """Search the index without answering.
+
+        Args:
+            question: The question.
+            history: The conversation before it, oldest message first.
+            limit: The maximum number of hits.
+            timer: Measures the phases of the search.
+
+        Returns:
+            The question as it was searched for, and the hits, best first.
+
+        Raises:
+            QuestionError: The question is empty, too long, or not valid Unicode.
+        """
+        timer = timer or PhaseTimer()
+        self.refresh()
+        retriever = self._retriever
+        with timer.measure(Phase.STANDALONE_QUESTION):
+            query = followup.contextualize(
+                validate_question(question), without_refusals(history), retriever.index.idf
+            )
+        return query.text, retriever.retrieve(query, limit, timer=timer)
+
+    def answer(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        article_filter: ArticleFilter = ALL_ARTICLES,
+    ) -> Answer:
+        """Answer a question.
+
+        Args:
+            question: The question.
+            history: The conversation before it, oldest message first.
+            article_filter: Restricts the answer to some articles.
+
+        Raises:
+            QuestionError: The question is empty, too long, or not valid Unicode.
+            ModelError: A model cannot be loaded.
+        """
+        *_, final = self.ask(question, history=history, article_filter=article_filter)
+        return final
+
+    def ask(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        article_filter: ArticleFilter = ALL_ARTICLES,
+        extra_index: IndexReader | None = None,
+    ) -> Generator[Answer]:
+        """Yield the answer to a question while it is being made. Closing the iterator stops that.
+
+        Args:
+            question: The question.
+            history: The conversation before it, oldest message first.
+            article_filter: Restricts the answer to some articles of the chatbot's index.
+            extra_index: Another index to answer from as well, built with the same encoder. The ids of
+                its articles are prefixed with `UPLOAD_PREFIX`.
+
+        Yields:
+            The answer in progress; the last one is DONE.
+
+        Raises:
+            QuestionError: The question is empty, too long, or not valid Unicode.
+            ModelError: A model cannot be loaded.
+        """
+        timer = PhaseTimer()
+        self.refresh()
+        retriever = self._retriever
+        history = without_refusals(history)
+        valid_question = validate_question(question)
+        small_talk = detect_small_talk(valid_question)
+        if small_talk is not None:
+            yield finish(self._small_talk_answer(question, small_talk), timer)
+            return
+        with timer.measure(Phase.STANDALONE_QUESTION):
+            query = followup.contextualize(valid_question, history, retriever.index.idf)
+        answer = self._new_answer(question, query)
+        if query.context_terms and not self.problem and self._generator.profile.can_rewrite:
+            with suppress(GeneratorCrashed):  # then the query stays as it is
+                query = yield from self._rewrite(query, history, answer, timer)
+        hits = retriever.retrieve(query, DEFAULT_TOP_K, article_filter, timer)
+        if extra_index is not None:
+            extra_retriever = Retriever(extra_index, self.encoder, self._reranker)
+            extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=timer)
+            hits = _merge_hits(hits, map(_with_prefixed_id, extra_hits))
+        with timer.measure(Phase.WEIGH_EVIDENCE):
+            evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
+        answer = replace(
+            answer,
+            standalone_question=query.text,
+            hits=tuple(hits),
+            confidence=_best_score(evidence),
+            timings=Timings(retrieve_s=timer.total_s, stages=timer.stages()),
+        )
+        yield answer
+        threshold = self._threshold(retriever.index)
+        context = AnswerContext(query, hits, evidence, threshold, timer)
+        yield from self._writer.write(answer, context)
+
+    def suggest_questions(
+        self, answer: Answer, article_filter: ArticleFilter = ALL_ARTICLES
+    ) -> tuple[str, ...]:
+        """Suggest follow-up questions that the articles answer.
+
+        Args:
+            answer: The answer that they follow.
+            article_filter: The articles that must answer them.
+
+        Returns:
+            At most `MAX_SUGGESTIONS` questions.
+        """
+        retriever = self._retriever
+        threshold = self._threshold(retriever.index)
+
+        def is_answerable(question: str) -> bool:
+            query = SearchQuery(question)
+            hits = retriever.retrieve(query, DEFAULT_TOP_K, article_filter)
+            evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
+            return _best_score(evidence) >= threshold
+
+        candidates = islice(suggestions.candidates(answer), 2 * MAX_SUGGESTIONS)
+        return tuple(islice(filter(is_answerable, candidates), MAX_SUGGESTIONS))
+
+    def _threshold(self, index: IndexReader) -> float:
+        """The confidence below which a question to this index is refused."""
+        normal = thresholds.least_score(index.folder, self.encoder.id)
+        return self._strictness.least_score(normal)
+
+    def _new_answer(self, question: str, query: SearchQuery) -> Answer:
+        return Answer(
+            question=question,
+            standalone_question=query.text,
+            stage=Stage.WRITING,
+            mode=Mode.REFUSED,
+            text="",
+            hits=(),
+            model=self._generator.name,
+            timings=Timings(retrieve_s=0.0),
+        )
+
+    def _small_talk_answer(self, question: str, kind: SmallTalk) -> Answer:
+        text = small_talk_reply(kind, self.index.stats().articles)
+        answer = self._new_answer(question, SearchQuery(question))
+        return replace(answer, mode=Mode.WRITTEN, text=text, small_talk=True)
+
+    def _rewrite(
+        self, query: SearchQuery, history: Sequence[Message], answer: Answer, timer: PhaseTimer
+    ) -> Generator[Answer, None, SearchQuery]:
+        """Return the question as the generator rewrites it; yield `answer` meanwhile."""
+        generator, phase = self._generator, Phase.STANDALONE_QUESTION
+        max_tokens = generator.context - generator.profile.answer_tokens
+        messages = prompts.rewriting(query.question, history, generator.count_tokens, max_tokens)
+        draft = ""
+        with closing(generator.stream(messages)) as stream:
+            for piece in timer.measure_iter(stream, phase, phase):
+                draft += piece
+                yield answer
+        _, rewrite = prompts.split_reasoning(draft)
+        return followup.accept_rewrite(query, rewrite, history)
+
+
+def _best_score(evidence: Sequence[Evidence]) -> float:
+    return max((item.score for item in evidence), default=0.0)
+
+
+def _with_prefixed_id(hit: Hit) -> Hit:
+    """Mark a hit as one of the additional index, whose ids may also occur in the chatbot's own."""
+    article_id = f"{UPLOAD_PREFIX}{hit.passage.article_id}"
+    return replace(hit, passage=replace(hit.passage, article_id=article_id))
+
+
+def _merge_hits(hits: Sequence[Hit], extra_hits: Iterable[Hit]) -> list[Hit]:
+    """Merge the hits of two indexes, and number them by their scores."""
+    merged = sorted([*hits, *extra_hits], key=lambda hit: -hit.score)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(merged, start=1)]

@@ -1,0 +1,125 @@
+"""Registry of the supported file formats.
+
+To add a format, write a reader in `rag/sources/readers/` (a function from Content to an iterator of
+Article and Skipped) and give it a line in `READERS`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from rag.sources.content import (
+    ArticleIterator,
+    Content,
+    DecompressionBomb,
+    Reader,
+    UnpackBudget,
+    UnreadableFile,
+    printable,
+)
+from rag.sources.readers import archives, docx, epub, feed, html, pdf, tables, text
+from rag.sources.scan import list_files
+from rag.types import Skipped
+
+MAX_ARCHIVE_DEPTH = 3
+"""How deep archives may be nested in each other."""
+
+
+def read_source(source: Path) -> ArticleIterator:
+    """Yield every article of a file or folder, in the order of their paths.
+
+    Raises:
+        SourceError: The source does not exist or cannot be listed.
+    """
+    for file in list_files(source).files:
+        yield from read_file(file.path, file.name)
+
+
+def read_file(path: Path, name: str) -> ArticleIterator:
+    """Yield the articles of one file.
+
+    Whatever the file contains, nothing but MemoryError is raised: every other problem is a Skipped.
+
+    Args:
+        path: The file.
+        name: Its name in article ids and reasons.
+    """
+    if reason := _unsupported_reason(path.suffix):
+        yield Skipped(name, reason)
+        return
+    try:
+        with path.open("rb") as stream:
+            budget = UnpackBudget(os.fstat(stream.fileno()).st_size)
+            yield from _read_content(Content(name, path.suffix.lower(), stream, budget))
+    except OSError as error:
+        yield Skipped(name, _describe_error(error))
+
+
+def known_formats() -> str:
+    """Return the suffixes of all supported formats, separated by spaces, for messages."""
+    return " ".join(READERS)
+
+
+def _read_content(content: Content) -> ArticleIterator:
+    """Read content with the reader of its format, and turn every error into a Skipped."""
+    try:
+        if reason := _unsupported_reason(content.format):
+            raise UnreadableFile(reason)
+        if content.depth > MAX_ARCHIVE_DEPTH:
+            raise UnreadableFile(
+                f"it contains archives nested more than {MAX_ARCHIVE_DEPTH} levels deep"
+            )
+        yield from READERS[content.format](content)
+    except DecompressionBomb as reason:
+        if content.depth:
+            raise  # the limit is that of the outermost file, which is given up as a whole
+        yield Skipped(content.name, str(reason))
+    except UnreadableFile as reason:
+        yield Skipped(content.name, str(reason))
+    except MemoryError:
+        raise
+    except Exception as error:  # parsers raise anything when a file is damaged
+        yield Skipped(content.name, _describe_error(error))
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
+    return f"it cannot be parsed: {printable(str(error)) or type(error).__name__}"
+
+
+def _unsupported_reason(suffix: str) -> str | None:
+    """Return why files with this suffix are skipped, or None if there is a reader for them."""
+    if suffix.lower() in READERS:
+        return None
+    format = f"the format {printable(suffix)}" if suffix else "a file without a suffix"
+    return f"{format} is not supported; supported are {known_formats()}"
+
+
+def _read_zip(content: Content) -> ArticleIterator:
+    return archives.read_zip(content, _read_content, _unsupported_reason)
+
+
+def _read_gzip(content: Content) -> ArticleIterator:
+    return archives.read_gzip(content, _read_content)
+
+
+READERS: Mapping[str, Reader] = {
+    ".txt": text.read_text,
+    ".md": text.read_markdown,
+    ".html": html.read_html,
+    ".htm": html.read_html,
+    ".xhtml": html.read_html,
+    ".pdf": pdf.read_pdf,
+    ".docx": docx.read_docx,
+    ".epub": epub.read_epub,
+    ".rss": feed.read_feed,
+    ".atom": feed.read_feed,
+    ".xml": feed.read_feed,
+    ".jsonl": tables.read_jsonl,
+    ".csv": tables.read_csv,
+    ".parquet": tables.read_parquet,
+    ".zip": _read_zip,
+    ".gz": _read_gzip,
+}
+"""The reader of every supported format, by the suffix of its files."""
