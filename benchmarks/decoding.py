@@ -74,7 +74,7 @@ def build_prompt(chatbot: Chatbot, generator: LlamaGenerator, questions: str) ->
     question = SearchQuery(questions)
     _, hits = chatbot.search(questions)
     results = score_sentences(question, hits, chatbot.encoder, chatbot.index.idf)
-    sources = TINY.chosen(results, chatbot.encoder.count_tokens)
+    sources = TINY.select_evidence(results, chatbot.encoder.count_tokens)
     return prompts.compose(questions, sources, TINY, generator.count_tokens, CONTEXT - 96)
 
 

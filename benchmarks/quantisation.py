@@ -60,7 +60,7 @@ def measure(
         hits = retriever.retrieve(question, DEFAULT_TOP_K)
         evidence = score_sentences(question, hits, retriever.encoder, retriever.index.idf)
         count_tokens = retriever.encoder.count_tokens
-        sources = TINY.chosen(evidence, count_tokens)
+        sources = TINY.select_evidence(evidence, count_tokens)
         for name, generator in generators.items():
             limit = CONTEXT - TINY.answer_tokens
             prompt = prompts.compose(row["question"], sources, TINY, generator.count_tokens, limit)

@@ -3,7 +3,7 @@
 import re
 from enum import Enum
 
-from rag.text.dates import dates
+from rag.text.dates import MONTH_PATTERN, dates
 from rag.text.tokens import NUMERALS, words
 
 
@@ -57,6 +57,4 @@ _QUESTION_PATTERNS = {
 # A capitalised word that does not begin a sentence.
 _NAME_WORD = re.compile(r"(?<=[\w,;:’'\"“)] )[A-Z][\w’'-]+")
 # The name of a month, capitalised.
-_MONTH = re.compile(
-    r"\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
-)
+_MONTH = re.compile(rf"\b(?:{MONTH_PATTERN})\b")

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rag.answering.answer_type import AnswerType
 from rag.answering.temporal import apply_time_constraints
 from rag.models.embedding.encoder import Encoder, TokenVectors
+from rag.models.embedding.vectors import normalize
 from rag.text.chunking import encoded_text, heading_formatter
 from rag.text.sentences import sentences
 from rag.text.tokens import PRONOUNS, QUESTION_WORDS, Idf, terms, words
@@ -178,7 +176,7 @@ class _EvidenceScorer:
         """
         self._query_text = query_text
         self._token_vectors = tokens.vectors
-        self._mean_vector = _mean(tokens.vectors)
+        self._mean_vector = normalize(tokens.vectors.sum(axis=0))
         self._idf = idf
         self._bigrams = set(pairwise(terms(query_text)))
         self._answer_type = AnswerType.of(query_text)
@@ -195,12 +193,12 @@ class _EvidenceScorer:
         """
         text = candidate.sentence.text
         start = heading_length + candidate.offset
-        vectors = passage.within(start, start + len(text))
+        vectors = passage.between(start, start + len(text))
         if not len(vectors) or not len(self._token_vectors):
             return 0.0
         log_odds = (
             _TOKEN_SIMILARITY * float((self._token_vectors @ vectors.T).max(axis=1).mean())
-            + _SENTENCE_SIMILARITY * float(self._mean_vector @ _mean(vectors))
+            + _SENTENCE_SIMILARITY * float(self._mean_vector @ normalize(vectors.sum(axis=0)))
             + _TERM_OVERLAP * _idf_share(self._idf, candidate.nearby_terms)
             + _BIGRAM_OVERLAP * self._shared_bigrams(candidate.terms) / max(1, len(self._bigrams))
             + _ANSWER_TYPE * self._answer_type_match(text)
@@ -215,13 +213,6 @@ class _EvidenceScorer:
         if self._answer_type is None:
             return 0.5
         return float(self._answer_type.answered_by(text, self._query_text))
-
-
-def _mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of vectors, shape (n, dimensions), scaled to length 1."""
-    total = vectors.sum(axis=0)
-    mean: NDArray[np.float32] = total / max(float(np.linalg.norm(total)), 1e-9)
-    return mean
 
 
 def _idf_share(idf: Mapping[str, float], nearby_terms: Set[str]) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rag.answering.deduplication import merge_near_duplicates
 from rag.answering.fusion import ScoredPassage, Scores, diversify, fuse, rerank
 from rag.models.embedding.encoder import Encoder
+from rag.models.embedding.vectors import normalize
 from rag.models.reranker import Reranker
 from rag.store.reader import IndexReader
 from rag.text.dates import dates
@@ -147,9 +148,7 @@ class Retriever:
         if not query.context_terms:
             return question_vector
         context_vector = self.encoder.encode_question(query.context_text)
-        combined = question_vector + CONTEXT_WEIGHT * context_vector
-        vector: NDArray[np.float32] = combined / np.linalg.norm(combined)
-        return vector
+        return normalize(question_vector + CONTEXT_WEIGHT * context_vector)
 
     def _fetch_top(self, scores: Scores, limit: int) -> list[ScoredPassage]:
         """Read the passages with the best scores, and merge near-duplicates."""

@@ -224,7 +224,7 @@ def compose_prompt(
 ) -> Prompt:
     """Return the prompt for a query, with as much of the evidence as the generator handles well."""
     profile = generator.profile
-    sources = profile.chosen(evidence, encoder.count_tokens)
+    sources = profile.select_evidence(evidence, encoder.count_tokens)
     max_tokens = generator.context - profile.answer_tokens
     return prompts.compose(query.text, sources, profile, generator.count_tokens, max_tokens)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from rag.evaluation.dataset import EvalQuestion
 from rag.store.reader import IndexReader
+from rag.text.dates import MONTH_PATTERN
 from rag.text.sentences import sentences
 from rag.text.tokens import PRONOUNS, STOP_WORDS, terms, words
 from rag.types import Article, Question
@@ -27,7 +28,7 @@ MAX_SENTENCE_CHARACTERS = 200
 MIN_SENTENCE_TERMS = 5
 """Minimum number of different terms in such a sentence."""
 
-_MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+_MONTH = rf"(?:{MONTH_PATTERN})"
 # "3 May", "3 May 2019", "May 3, 2019", "May 2019", "2019"
 _DATE = (
     rf"\d{{1,2}} {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:, \d{{4}})?|{_MONTH} \d{{4}}|\d{{4}}"

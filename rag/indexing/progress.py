@@ -13,4 +13,4 @@ class Progress(Protocol):
         """Set the number of steps of the current task."""
 
     def advance(self, steps: int) -> None:
-        """Note that so many more steps are done."""
+        """Add to the number of completed steps."""

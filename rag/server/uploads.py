@@ -86,13 +86,13 @@ class Uploads:
             if name in self.names:
                 (self._files / name).unlink()
                 self._sync([])
-                self._encoder.forget()
+                self._encoder.clear_cache()
 
     def close(self) -> None:
         """Delete all files, once a change that is being made has ended."""
         with self._lock:
             self._closed, self.index = True, None
-            self._encoder.forget()
+            self._encoder.clear_cache()
             self._temporary.cleanup()
 
     def _move_in(self, file: Path) -> Path | None:

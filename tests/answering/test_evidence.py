@@ -12,7 +12,7 @@ from rag.answering.chatbot import Chatbot
 from rag.answering.evidence import MAX_QUOTED_WORDS, score_sentences, select_quotes
 from rag.answering.retriever import Retriever
 from rag.answering.temporal import apply_time_constraints
-from rag.models.generation.prompts import within
+from rag.models.generation.prompts import select_within_budget
 from rag.types import Evidence, Excerpt, Hit, SearchQuery
 
 
@@ -236,7 +236,7 @@ def test_selected_sentences_are_in_the_order_of_their_articles_with_preceding_on
         located(0.7, "Work began in 2019.", 20),
         located(0.6, "Nobody came.", 300),
     ]
-    selected = [excerpt.text for excerpt in within(evidence, count_words, 15)]
+    selected = [excerpt.text for excerpt in select_within_budget(evidence, count_words, 15)]
     assert selected == [
         "Work began in 2019.", "The bridge is new.", "It opened in May.", "The ferry stopped.",
     ]  # fmt: skip
@@ -250,7 +250,7 @@ def test_selected_sentences_fit_the_limit_and_include_the_best(
     lengths: list[int], limit: int
 ) -> None:
     evidence = [located(1 - n / 20, "word " * length, 300 * n) for n, length in enumerate(lengths)]
-    selected = within(evidence, count_words, limit)
+    selected = select_within_budget(evidence, count_words, limit)
     assert evidence[0].sentence in selected
     length = sum(count_words([excerpt.text for excerpt in selected]))
     assert len(selected) == 1 or length <= limit

@@ -54,7 +54,7 @@ class TokenVectors:
         is_text = spans[:, 0] < spans[:, 1]  # special tokens are empty
         return cls(spans[is_text], normalize(vectors[is_text]))
 
-    def within(self, start: int, end: int) -> NDArray[np.float32]:
+    def between(self, start: int, end: int) -> NDArray[np.float32]:
         """Return the vectors of the tokens between two character offsets, shape (tokens, dimensions)."""
         inside = (self.offsets[:, 0] >= start) & (self.offsets[:, 1] <= end)
         return self.vectors[inside]
@@ -238,7 +238,7 @@ class Encoder:
         """The number of texts whose token vectors are cached."""
         return self._cached_token_vectors.cache_info().currsize
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Clear the cache of token vectors."""
         self._cached_token_vectors.cache_clear()
 

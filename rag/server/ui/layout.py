@@ -156,7 +156,7 @@ class ArticlesTab:
     @classmethod
     def build(cls, t: gr.I18n) -> "ArticlesTab":
         orders = sort_orders(Texts("en"))
-        with gr.Tab(t("articles"), elem_id="held") as tab:
+        with gr.Tab(t("articles"), elem_id="articles") as tab:
             with gr.Row():
                 search = gr.Textbox(
                     label=t("search_articles"),

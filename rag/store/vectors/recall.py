@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rag.models.embedding.vectors import normalize
 from rag.store.vectors.faiss_io import Ids, VectorBatches, Vectors, set_nprobe
 from rag.store.vectors.index import VectorIndex
 
@@ -81,13 +80,8 @@ def synthetic_questions(passages: Vectors) -> Vectors:
     signs = np.resize([1.0, -1.0], _NOISE_PASSAGES)
     noise = sum(sign * np.roll(passages, i + 1, axis=0) for i, sign in enumerate(signs))
     noise_weight = sqrt(1 - _QUESTION_COSINE**2)
-    return _normalize(_QUESTION_COSINE * passages + noise_weight * _normalize(noise))
-
-
-def _normalize(vectors: NDArray[Any]) -> Vectors:
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    normalized: Vectors = (vectors / lengths).astype(np.float32)
-    return normalized
+    questions = normalize(_QUESTION_COSINE * passages + noise_weight * normalize(noise))
+    return questions.astype(np.float32)  # the signs have made them float64
 
 
 def sample_vectors(batches: VectorBatches, count: int, size: int) -> Vectors:
