@@ -86,7 +86,7 @@ def sync_sources(
     with progress_bar() as bar:
         progress = ProgressBar(bar)
         report = sync(settings.index, encoder, sources, rebuild=rebuild, progress=progress)
-        calibrate(settings.index, encoder, ProgressBar(bar))
+        calibrate(settings.index, encoder, progress)
     print_sync_report(report, settings.index, as_json)
 
 
