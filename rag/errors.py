@@ -17,22 +17,40 @@ Exceptions of libraries are translated into these where the library is called, s
 interface (command line, page, HTTP, MCP) needs only `except RagError`.
 """
 
+from rag.wording import Phrase, Texts, english
+
 
 class RagError(Exception):
     """Base class of all errors that a user can do something about.
 
-    Attributes:
+    What a reader of the page can do something about is a phrase, which is translated. What only the
+    operator of the server can do something about is English text; in other languages, a reader is
+    referred to the server's log.
+
+    Args:
         problem: What is wrong, and which value, in one sentence.
         remedy: What the user can do about it, in one sentence.
+
+    Attributes:
+        problem: The problem in English.
+        remedy: The remedy in English.
         exit_code: The exit code of the `rag` command.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, *, remedy: str) -> None:
+    def __init__(self, problem: str | Phrase, *, remedy: str | Phrase) -> None:
         super().__init__(f"{problem} {remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = str(problem)
+        self.remedy = str(remedy)
+        self._parts = (problem, remedy)
+
+    def text_in(self, texts: Texts) -> str:
+        """Return the error in a language."""
+        phrases = [part for part in self._parts if isinstance(part, Phrase)]
+        if len(phrases) == len(self._parts):
+            return " ".join(part.text_in(texts) for part in phrases)
+        return str(self) if texts.language == english().language else texts("see_server_log")
 
 
 class UsageError(RagError):

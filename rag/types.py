@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
 
+from rag.wording import Phrase, Texts, english
+
 
 class EncoderId(NamedTuple):
     """Identity of the encoder that built an index: its name, and a hash of weights and configuration."""
@@ -54,6 +56,29 @@ class Article:
     pages: tuple[int, ...] = ()
 
 
+class Origin(StrEnum):
+    """Which index an article comes from."""
+
+    INDEX = "index"
+    """The chatbot's own."""
+    UPLOADS = "uploads"
+    """The index of the files that a reader has uploaded."""
+
+
+UPLOAD_PREFIX = "also:"
+"""Prefix of the ids of uploaded articles in JSON, which may also be the beginning of an article's id."""
+
+
+class ArticleRef(NamedTuple):
+    """An article's id, which is unique within its origin. `str()` is the id in JSON."""
+
+    origin: Origin
+    id: str
+
+    def __str__(self) -> str:
+        return f"{UPLOAD_PREFIX}{self.id}" if self.origin is Origin.UPLOADS else self.id
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """A file or row that was not indexed, with the reason."""
@@ -91,6 +116,11 @@ class Excerpt:
     url: str | None = None
     pages: tuple[int, ...] = ()
     duplicates: tuple["Excerpt", ...] = ()
+    origin: Origin = Origin.INDEX
+
+    @property
+    def article(self) -> ArticleRef:
+        return ArticleRef(self.origin, self.article_id)
 
     @property
     def page(self) -> int | None:
@@ -99,8 +129,9 @@ class Excerpt:
 
     def as_json(self, text_key: str) -> dict[str, Any]:
         """Return the excerpt as JSON, with its text under `text_key`."""
-        article: dict[str, Any] = {"article_id": self.article_id, "title": self.title}
+        article: dict[str, Any] = {"article_id": str(self.article), "title": self.title}
         optional = {
+            "origin": self.origin.value if self.origin is not Origin.INDEX else None,
             "date": self.date,
             "source": self.source,
             "url": self.url,
@@ -198,34 +229,74 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
 
 
+class Reason(StrEnum):
+    """Why a sentence is not supported; the values are codes of `rag.wording`."""
+
+    NOT_SAID = "not_said"
+    NOTHING_NEW = "nothing_new"
+    """It says no more than the question."""
+    WORD_MISSING = "word_missing"
+    WORDED_DIFFERENTLY = "worded_differently"
+    NEGATION_DIFFERS = "negation_differs"
+    FIRST_OR_SECOND_PERSON = "first_or_second_person"
+    FIGURE_DIFFERS = "figure_differs"
+    OPPOSITE_SAID = "opposite_said"
+    CHECKER_CONTRADICTS = "checker_contradicts"
+    CHECKER_FINDS_NOTHING = "checker_finds_nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The article that a quotation is from, as it is named after the quotation."""
+
+    title: str
+    date: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A verified sentence of a draft or an answer.
 
     Attributes:
+        text: The sentence; of a quotation, the words quoted, without quotation marks.
         citations: The markers of the citations that the verdict rests on.
-        reason: Why the sentence is not supported; empty if it is.
+        reason: Why the sentence is not supported, with one of the codes of `Reason`; None if it is.
         quoted: Whether the sentence is a quotation rather than the generator's own.
+        attribution: The source of a quotation; None if the next quotation is from the same article.
     """
 
     text: str
     verdict: Verdict
     citations: tuple[int, ...] = ()
-    reason: str = ""
+    reason: Phrase | None = None
     quoted: bool = False
+    attribution: Attribution | None = None
 
     @property
     def supported(self) -> bool:
         return self.verdict is Verdict.SUPPORTED
 
+    def text_in(self, texts: Texts) -> str:
+        """Return the sentence; a quotation with quotation marks and its attribution in a language."""
+        if not self.quoted:
+            return self.text
+        quotation = texts("quotation", text=self.text)
+        if self.attribution is None:
+            return quotation
+        title, date = self.attribution.title, self.attribution.date
+        source = texts("dated_title", title=title, date=date) if date else title
+        return texts("attributed_quotation", quotation=quotation, source=source)
+
     def as_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
-            "text": self.text,
+            "text": self.text_in(english()),
             "supported": self.supported,
             "citations": list(self.citations),
             "verdict": self.verdict.value,
         }
-        return shown | ({"reason": self.reason} if self.reason else {})
+        if self.reason is None:
+            return shown
+        return shown | {"reason": str(self.reason), "reason_code": self.reason.code}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +344,14 @@ class Mode(StrEnum):
     WRITTEN = "written"
     QUOTED = "quoted"
     REFUSED = "refused"
+
+
+class Refusal(StrEnum):
+    """Why a question is refused; the values are codes of `rag.wording`."""
+
+    NO_EVIDENCE = "no_evidence"
+    PHRASE_NOT_FOUND = "phrase_not_found"
+    EMPTY_INDEX = "empty_index"
 
 
 class Notice(StrEnum):
@@ -347,28 +426,31 @@ class Answer:
     """An answer, complete or in progress.
 
     While `stage` is WRITING, only `draft`, which is not verified yet, `hits` and `timings` are
-    meaningful. Once it is DONE, every marker in `text` is in `citations`.
+    meaningful. Once it is DONE, it consists of either a refusal, a reply to small talk, or sentences, and
+    every marker in `text` is in `citations`.
 
     Attributes:
         standalone_question: The question as it was searched for.
-        sentences: The sentences of `text`, and the sentences of the draft that were rejected.
+        refusal: Why the question is refused, with one of the codes of `Refusal`.
+        reply: The reply to a greeting or the like. Nothing was searched for, and nothing was verified;
+            the mode is WRITTEN.
+        sentences: The sentences of the answer, and the sentences of the draft that were rejected.
         draft: What the generator has written so far.
         thought: What a reasoning model wrote before its answer.
         confidence: The probability, 0 to 1, that the articles answer the question.
         evidence_used: The number of evidence sentences in the prompt.
         evidence_omitted: The number of evidence sentences that were not in the prompt.
-        small_talk: Whether `text` replies to a greeting or the like. Nothing was searched for, and
-            nothing was verified; the mode is WRITTEN.
     """
 
     question: str
     standalone_question: str
     stage: Stage
     mode: Mode
-    text: str
     hits: tuple[Hit, ...]
     model: str
     timings: Timings
+    refusal: Phrase | None = None
+    reply: Phrase | None = None
     sentences: tuple[Sentence, ...] = ()
     citations: tuple[Citation, ...] = ()
     draft: str = ""
@@ -378,7 +460,26 @@ class Answer:
     evidence_used: int = field(default=0, metadata={"alias": "given"})
     evidence_omitted: int = field(default=0, metadata={"alias": "dropped"})
     notice: Notice | None = None
-    small_talk: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text of the answer in English; empty while it is being written."""
+        return self.text_in(english())
+
+    def text_in(self, texts: Texts) -> str:
+        """Return the text of the answer, with what the program itself says in a language."""
+        if phrase := self.refusal or self.reply:
+            return phrase.text_in(texts)
+        return " ".join(
+            " ".join([sentence.text_in(texts), *(f"[{marker}]" for marker in sentence.citations)])
+            for sentence in self.sentences
+            if sentence.supported
+        )
+
+    @property
+    def small_talk(self) -> bool:
+        """Whether this is the reply to a greeting or the like, rather than an answer."""
+        return self.reply is not None
 
     @property
     def from_articles(self) -> bool:
@@ -387,6 +488,8 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         optional: dict[str, Any] = {}
+        if self.refusal:
+            optional["refusal_code"] = self.refusal.code
         if self.notice:
             optional["notice"] = self.notice.value
         if self.small_talk:

@@ -17,7 +17,7 @@ from rag.answering.loading import (
 from rag.answering.question import validate_question
 from rag.answering.refusal import without_refusals
 from rag.answering.retriever import DEFAULT_TOP_K, Retriever
-from rag.answering.smalltalk import SmallTalk, detect_small_talk, small_talk_reply
+from rag.answering.smalltalk import SmallTalk, build_reply, detect_small_talk
 from rag.answering.strategies import AnswerContext, AnswerWriter, finish
 from rag.errors import GeneratorCrashed, IndexUnusable
 from rag.models.embedding.encoder import Encoder
@@ -34,18 +34,18 @@ from rag.types import (
     Answer,
     ArticleFilter,
     Evidence,
+    Excerpt,
     Hit,
     Message,
     Mode,
     ModelRole,
+    Origin,
     SearchQuery,
     Stage,
     Strictness,
     Timings,
 )
-
-UPLOAD_PREFIX = "also:"
-"""Prefix of the ids of articles that come from the additional index rather than the chatbot's own."""
+from rag.wording import DEFAULT_LANGUAGE, Texts
 
 MAX_SUGGESTIONS = 3
 """Maximum number of follow-up questions suggested after an answer."""
@@ -235,8 +235,8 @@ class Chatbot:
             question: The question.
             history: The conversation before it, oldest message first.
             article_filter: Restricts the answer to some articles of the chatbot's index.
-            extra_index: Another index to answer from as well, built with the same encoder. The ids of
-                its articles are prefixed with `UPLOAD_PREFIX`.
+            extra_index: Another index to answer from as well, built with the same encoder. The
+                origin of its articles is UPLOADS.
 
         Yields:
             The answer in progress; the last one is DONE.
@@ -264,7 +264,7 @@ class Chatbot:
         if extra_index is not None:
             extra_retriever = Retriever(extra_index, self.encoder, self._reranker)
             extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=timer)
-            hits = _merge_hits(hits, map(_with_prefixed_id, extra_hits))
+            hits = _merge_hits(hits, map(_from_uploads, extra_hits))
         with timer.measure(Phase.WEIGH_EVIDENCE):
             evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
         answer = replace(
@@ -280,13 +280,18 @@ class Chatbot:
         yield from self._writer.write(answer, context)
 
     def suggest_questions(
-        self, answer: Answer, article_filter: ArticleFilter = ALL_ARTICLES
+        self,
+        answer: Answer,
+        article_filter: ArticleFilter = ALL_ARTICLES,
+        *,
+        language: str = DEFAULT_LANGUAGE,
     ) -> tuple[str, ...]:
         """Suggest follow-up questions that the articles answer.
 
         Args:
             answer: The answer that they follow.
             article_filter: The articles that must answer them.
+            language: The language of the questions, one of `rag.wording.load_locales`.
 
         Returns:
             At most `MAX_SUGGESTIONS` questions.
@@ -300,8 +305,10 @@ class Chatbot:
             evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
             return _best_score(evidence) >= threshold
 
+        texts = Texts(language)
         candidates = islice(suggestions.candidates(answer), 2 * MAX_SUGGESTIONS)
-        return tuple(islice(filter(is_answerable, candidates), MAX_SUGGESTIONS))
+        questions = (candidate.text_in(texts) for candidate in candidates)
+        return tuple(islice(filter(is_answerable, questions), MAX_SUGGESTIONS))
 
     def _threshold(self, index: IndexReader) -> float:
         """The confidence below which a question to this index is refused."""
@@ -314,16 +321,15 @@ class Chatbot:
             standalone_question=query.text,
             stage=Stage.WRITING,
             mode=Mode.REFUSED,
-            text="",
             hits=(),
             model=self._generator.name,
             timings=Timings(retrieve_s=0.0),
         )
 
     def _small_talk_answer(self, question: str, kind: SmallTalk) -> Answer:
-        text = small_talk_reply(kind, self.index.stats().articles)
+        reply = build_reply(kind, self.index.stats().articles)
         answer = self._new_answer(question, SearchQuery(question))
-        return replace(answer, mode=Mode.WRITTEN, text=text, small_talk=True)
+        return replace(answer, mode=Mode.WRITTEN, reply=reply)
 
     def _rewrite(
         self, query: SearchQuery, history: Sequence[Message], answer: Answer, timer: PhaseTimer
@@ -345,10 +351,14 @@ def _best_score(evidence: Sequence[Evidence]) -> float:
     return max((item.score for item in evidence), default=0.0)
 
 
-def _with_prefixed_id(hit: Hit) -> Hit:
+def _from_uploads(hit: Hit) -> Hit:
     """Mark a hit as one of the additional index, whose ids may also occur in the chatbot's own."""
-    article_id = f"{UPLOAD_PREFIX}{hit.passage.article_id}"
-    return replace(hit, passage=replace(hit.passage, article_id=article_id))
+    return replace(hit, passage=_with_upload_origin(hit.passage))
+
+
+def _with_upload_origin(excerpt: Excerpt) -> Excerpt:
+    duplicates = tuple(map(_with_upload_origin, excerpt.duplicates))
+    return replace(excerpt, origin=Origin.UPLOADS, duplicates=duplicates)
 
 
 def _merge_hits(hits: Sequence[Hit], extra_hits: Iterable[Hit]) -> list[Hit]:

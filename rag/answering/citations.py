@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rag.types import Citation, Excerpt, Sentence
+from rag.types import Attribution, Citation, Excerpt, Sentence
 
 # What a reader could take for a citation marker, such as "[4]", "[2, 3]" or "［5–7］".
 _LIKE_MARKER = re.compile(r"[\[［【〔](\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)[\]］】〕]")
@@ -24,28 +24,31 @@ class CitedText:
 
     Attributes:
         sentences: All sentences, including those that are not supported.
-        text: The supported sentences, each followed by its markers; empty if there are none.
-        citations: The citations of `text`. Markers count from 1 in the order of the text.
+        citations: Their citations. Markers count from 1 in the order of the sentences.
     """
 
     sentences: tuple[Sentence, ...]
-    text: str
     citations: tuple[Citation, ...]
 
 
 def number_citations(cited_sentences: Sequence[CitedSentence]) -> CitedText:
-    """Number the sources in order of first use, and append the markers to each supported sentence."""
+    """Number the sources in order of first use, and and give each sentence its markers."""
     markers: dict[Excerpt, int] = {}
     numbered = []
     for sentence, sources in cited_sentences:
-        # A "[4]" in the article's own text would look like a marker of the answer.
-        text = _LIKE_MARKER.sub(r"(\1)", sentence.text)
         numbers = tuple(markers.setdefault(source, len(markers) + 1) for source in sources)
-        numbered.append(replace(sentence, text=text, citations=numbers))
-    text = " ".join(_with_markers(sentence) for sentence in numbered if sentence.supported)
+        numbered.append(replace(_without_markers(sentence), citations=numbers))
     citations = tuple(Citation(number, source) for source, number in markers.items())
-    return CitedText(tuple(numbered), text, citations)
+    return CitedText(tuple(numbered), citations)
 
 
-def _with_markers(sentence: Sentence) -> str:
-    return " ".join([sentence.text, *(f"[{number}]" for number in sentence.citations)])
+def _without_markers(sentence: Sentence) -> Sentence:
+    """Change what looks like a marker of the answer, such as a "[4]" in the article's own text."""
+    attribution = sentence.attribution
+    if attribution is not None:
+        attribution = Attribution(
+            _LIKE_MARKER.sub(r"(\1)", attribution.title),
+            attribution.date and _LIKE_MARKER.sub(r"(\1)", attribution.date),
+        )
+    text = _LIKE_MARKER.sub(r"(\1)", sentence.text)
+    return replace(sentence, text=text, attribution=attribution)

@@ -55,7 +55,7 @@ class _Shingles:
 
         Passages that differ in a figure are never duplicates.
         """
-        if self.passage.article_id == other.passage.article_id:
+        if self.passage.article == other.passage.article:
             return False
         shared = len(self.shingles & other.shingles)
         return self.figures >= other.figures and shared >= MIN_SHARED_SHINGLES * len(other.shingles)

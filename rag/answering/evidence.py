@@ -17,7 +17,7 @@ from rag.models.embedding.vectors import normalize
 from rag.text.chunking import encoded_text, heading_formatter
 from rag.text.sentences import sentences
 from rag.text.tokens import PRONOUNS, QUESTION_WORDS, Idf, terms, words
-from rag.types import Evidence, Excerpt, Hit, SearchQuery
+from rag.types import ArticleRef, Evidence, Excerpt, Hit, SearchQuery
 
 # Weights of the features of a sentence in the logistic regression.
 _TOKEN_SIMILARITY = 21.1
@@ -87,14 +87,14 @@ def score_sentences(
     ]
     query_vectors, *passage_vectors = encoder.encode_tokens([query_text, *texts])
     scorer = _EvidenceScorer(query_text, query_vectors, idf(terms(query_text)))
-    best: dict[tuple[str, int], Evidence] = {}  # neighbouring passages share sentences
+    best: dict[tuple[ArticleRef, int], Evidence] = {}  # neighbouring passages share sentences
     for hit, heading, vectors in zip(hits, hit_headings, passage_vectors, strict=True):
         heading_length = len(encoded_text(heading, ""))
         for candidate in _candidate_sentences(hit.passage):
             if _repeats_question(candidate.sentence.text, query.question):
                 continue
             score = scorer.score(candidate, vectors, heading_length)
-            key = (candidate.sentence.article_id, candidate.sentence.start)
+            key = (candidate.sentence.article, candidate.sentence.start)
             if key not in best or best[key].score < score:
                 best[key] = Evidence(score, candidate.sentence, candidate.preceding)
     ranked = sorted(best.values(), key=lambda evidence: -evidence.score)
@@ -131,7 +131,7 @@ def disagree(question: str, best: Evidence, other: Evidence) -> bool:
         return False
     if other.score < best.score - DISAGREEMENT_MARGIN:
         return False
-    if best.sentence.article_id == other.sentence.article_id:
+    if best.sentence.article == other.sentence.article:
         return False
     question_words = set(words(question))
     best_answers = answer_type.words_in(best.sentence.text) - question_words

@@ -1,6 +1,7 @@
 """Validation of questions."""
 
 from rag.errors import QuestionError
+from rag.wording import phrase
 
 MAX_CHARACTERS = 4000
 """Maximum length of a question."""
@@ -13,17 +14,17 @@ def validate_question(question: str) -> str:
         QuestionError: It is empty, longer than `MAX_CHARACTERS`, or not valid Unicode.
     """
     if not question.strip():
-        raise QuestionError("The question is empty.", remedy="Ask something.")
+        raise QuestionError(phrase("question_empty"), remedy=phrase("ask_something"))
     try:
         question.encode()
     except UnicodeEncodeError as error:
         raise QuestionError(
-            f"The question contains an unpaired surrogate at position {error.start + 1}.",
-            remedy="Re-enter it.",
+            phrase("question_not_unicode", position=error.start + 1),
+            remedy=phrase("enter_again"),
         ) from None
     if len(question) > MAX_CHARACTERS:
         raise QuestionError(
-            f"The question is {len(question):,} characters long; {MAX_CHARACTERS:,} are read at most.",
-            remedy="Shorten it.",
+            phrase("question_too_long", length=len(question), limit=MAX_CHARACTERS),
+            remedy=phrase("shorten_question"),
         )
     return question.strip()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rag.answering.citations import CitedSentence, CitedText, number_citations
-from rag.types import Evidence, Excerpt, Sentence, Verdict
+from rag.types import Attribution, Evidence, Excerpt, Sentence, Verdict
 
 MAX_TITLE_CHARACTERS = 60
 """Length beyond which the title of a quoted article is truncated."""
@@ -40,12 +40,15 @@ def with_supporting_quotes(
 
 def _quotations(excerpts: Sequence[Excerpt]) -> list[CitedSentence]:
     """Quote excerpts; consecutive excerpts of one article are attributed once, after the last."""
-    next_ids = [*(excerpt.article_id for excerpt in excerpts[1:]), ""]
+    next_articles = [*(excerpt.article for excerpt in excerpts[1:]), None]
     quotations = []
-    for excerpt, next_id in zip(excerpts, next_ids, strict=False):
-        attribution = "" if excerpt.article_id == next_id else f", says {_article_label(excerpt)}."
-        text = f"“{_without_full_stop(excerpt.text)}”{attribution}"
-        quotation = Sentence(text, Verdict.SUPPORTED, quoted=True)
+    for excerpt, next_article in zip(excerpts, next_articles, strict=False):
+        quotation = Sentence(
+            _without_full_stop(excerpt.text),
+            Verdict.SUPPORTED,
+            quoted=True,
+            attribution=None if excerpt.article == next_article else _attribute(excerpt),
+        )
         quotations.append(CitedSentence(quotation, (excerpt,)))
     return quotations
 
@@ -55,8 +58,8 @@ def _without_full_stop(text: str) -> str:
     return text.removesuffix(".").rstrip() if not text.endswith("..") else text
 
 
-def _article_label(excerpt: Excerpt) -> str:
+def _attribute(excerpt: Excerpt) -> Attribution:
     title = excerpt.title
     if len(title) > MAX_TITLE_CHARACTERS:
         title = f"{title[:MAX_TITLE_CHARACTERS]}…"
-    return f"{title} ({excerpt.date})" if excerpt.date else title
+    return Attribution(title, excerpt.date)

@@ -1,17 +1,18 @@
 """Small talk: messages addressed to the chatbot itself, which are answered without a search."""
 
 import re
-from enum import Enum
+from enum import StrEnum
 
 from rag.text.tokens import words
+from rag.wording import Phrase, phrase
 
 
-class SmallTalk(Enum):
-    """The kinds of small talk."""
+class SmallTalk(StrEnum):
+    """The kinds of small talk; the values are the codes of the replies in `rag.wording`."""
 
-    THANKS = "thanks"
-    GREETING = "greeting"
-    FAREWELL = "farewell"
+    THANKS = "reply_to_thanks"
+    GREETING = "reply_to_greeting"
+    FAREWELL = "reply_to_farewell"
     ABOUT_CHATBOT = "about_chatbot"
 
 
@@ -35,16 +36,6 @@ _PATTERNS = {
     ),
 }
 
-_REPLIES = {
-    SmallTalk.THANKS: "You are welcome. Ask on.",
-    SmallTalk.GREETING: "Hello. Ask something that the articles may tell.",
-    SmallTalk.FAREWELL: "Goodbye.",
-    SmallTalk.ABOUT_CHATBOT: (
-        "I answer questions about the {articles} indexed here, and show for each sentence where it"
-        " stands. What they do not hold, I do not answer. Ask about something that they report."
-    ),
-}
-
 
 def detect_small_talk(message: str) -> SmallTalk | None:
     """Return the kind of small talk, or None if the message may be a question to the articles."""
@@ -52,7 +43,8 @@ def detect_small_talk(message: str) -> SmallTalk | None:
     return next((kind for kind, p in _PATTERNS.items() if p.fullmatch(normalised)), None)
 
 
-def small_talk_reply(kind: SmallTalk, article_count: int) -> str:
+def build_reply(kind: SmallTalk, article_count: int) -> Phrase:
     """Return the reply to a message of this kind."""
-    articles = f"{article_count:,} article{'' if article_count == 1 else 's'}"
-    return _REPLIES[kind].format(articles=articles)
+    if kind is SmallTalk.ABOUT_CHATBOT:
+        return phrase(kind, n=article_count)
+    return phrase(kind)

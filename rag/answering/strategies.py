@@ -15,7 +15,7 @@ from rag.answering import confidence
 from rag.answering.citations import CitedText
 from rag.answering.evidence import disagree, select_quotes
 from rag.answering.quote import quote_evidence, with_supporting_quotes
-from rag.answering.refusal import refusal_text
+from rag.answering.refusal import build_refusal
 from rag.answering.verify import verify_draft
 from rag.errors import GeneratorCrashed
 from rag.models.embedding.encoder import Encoder
@@ -231,8 +231,8 @@ def compose_prompt(
 
 def refuse(answer: Answer, context: AnswerContext) -> Answer:
     """Return the answer, completed as a refusal."""
-    text = refusal_text(context.query, context.hits)
-    return finish(replace(answer, text=text), context.timer)
+    refusal = build_refusal(context.query, context.hits)
+    return finish(replace(answer, refusal=refusal), context.timer)
 
 
 def finish(answer: Answer, timer: PhaseTimer) -> Answer:
@@ -274,7 +274,6 @@ def _with_cited_text(answer: Answer, mode: Mode, cited_text: CitedText) -> Answe
     return replace(
         answer,
         mode=mode,
-        text=cited_text.text,
         sentences=cited_text.sentences,
         citations=cited_text.citations,
     )

@@ -9,21 +9,20 @@ from collections.abc import Iterator
 
 from rag.text.sentences import sentences
 from rag.types import Answer, Mode
+from rag.wording import Phrase, phrase
 
 MAX_NAME_CHARACTERS = 70
 """Maximum length of a title or name, in characters, that is made into a question."""
-
-_TEMPLATE = "What is known about {}?"
 
 # A name of two or more capitalised words: "Amara Lind", "Bank of the West".
 _NAME = re.compile(r"(?:[A-Z][\w’'-]+)(?: (?:(?:of|the|de|van|von) )*[A-Z][\w’'-]+)+")
 
 
-def question_about_title(title: str) -> str:
-    return _TEMPLATE.format(f"“{title}”")
+def question_about_title(title: str) -> Phrase:
+    return phrase("question_about_title", title=title)
 
 
-def candidates(answer: Answer) -> Iterator[str]:
+def candidates(answer: Answer) -> Iterator[Phrase]:
     """Yield questions related to an answer, most promising first.
 
     After a refusal, they are about the titles of the hits; after an answer, about the names that the
@@ -35,17 +34,17 @@ def candidates(answer: Answer) -> Iterator[str]:
             if title and len(title) <= MAX_NAME_CHARACTERS:
                 yield question_about_title(title)
         return
-    cited_articles = {citation.quote.article_id for citation in answer.citations}
+    cited_articles = {citation.quote.article for citation in answer.citations}
     known_text = f"{answer.standalone_question} {answer.text}"
     names = Counter(
         name
         for hit in answer.hits
-        if hit.passage.article_id in cited_articles
+        if hit.passage.article in cited_articles
         for name in _names(hit.passage.text)
         if len(name) <= MAX_NAME_CHARACTERS and not _mentions(known_text, name)
     )
     for name, _ in names.most_common():
-        yield _TEMPLATE.format(name)
+        yield phrase("question_about_name", name=name)
 
 
 def _names(text: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rag.answering.citations import CitedSentence, CitedText, number_citations
 from rag.text.sentences import sentences
 from rag.text.tokens import STOP_WORDS, stem, terms, words
-from rag.types import EntailmentScores, Excerpt, Sentence, Verdict
+from rag.types import EntailmentScores, Excerpt, Reason, Sentence, Verdict
+from rag.wording import Phrase, phrase
 
 MIN_COVERAGE = 0.6
 """Share of the terms of claim and question together that the source must contain."""
@@ -82,8 +83,6 @@ _PREAMBLE = re.compile(
     r"\A(?:the )?answer(?: to (?:this|the|your) question)? is(?: that\b|:)?\s*", re.IGNORECASE
 )
 
-_NOT_SAID = "the source does not say so"
-
 ScoreEntailment = Callable[[str, str], EntailmentScores]
 """Function of a text and a statement: scores of the statement, given the text."""
 
@@ -93,7 +92,7 @@ class ClaimVerdict(NamedTuple):
 
     verdict: Verdict
     sources: tuple[Excerpt, ...] = ()
-    reason: str = ""
+    reason: Phrase | None = None
 
 
 class _SourceMatch(NamedTuple):
@@ -106,7 +105,7 @@ class _SourceMatch(NamedTuple):
 
     verdict: Verdict
     coverage: float
-    reason: str = ""
+    reason: Phrase | None = None
     only_wording: bool = False
 
 
@@ -126,7 +125,7 @@ def verify_draft(
             the source, and accepts what was rejected only for its wording.
 
     Returns:
-        All sentences with their verdicts; its `text` contains only the supported ones.
+        All sentences with their verdicts.
     """
     verdicts: dict[str, ClaimVerdict] = {}
     unmarked = _MARKER.sub("", draft)
@@ -205,7 +204,7 @@ def _best_verdict(
     """Return the verdict of the source that covers most of the claim; failing that, a contradiction."""
     matches = [(_compare(claim, question, source), source) for source in sources]
     if not matches:
-        return ClaimVerdict(Verdict.UNSUPPORTED, reason=_NOT_SAID)
+        return ClaimVerdict(Verdict.UNSUPPORTED, reason=phrase(Reason.NOT_SAID))
     best, source = max(matches, key=lambda pair: (_VERDICT_RANK[pair[0].verdict], pair[0].coverage))
     if score_entailment is not None and (best.verdict is Verdict.SUPPORTED or best.only_wording):
         is_full_sentence = not set(terms(claim)).isdisjoint(terms(question))
@@ -218,13 +217,13 @@ def _best_verdict(
 def _with_entailment(match: _SourceMatch, scores: EntailmentScores) -> _SourceMatch:
     """Return the lexical verdict as the entailment model confirms or overrules it."""
     if scores.contradicts >= MIN_ENTAILMENT:
-        reason = "the checker reads the contrary"
+        reason = phrase(Reason.CHECKER_CONTRADICTS)
         return match._replace(verdict=Verdict.CONTRADICTED, reason=reason)
     if match.only_wording and scores.supports >= SURE_ENTAILMENT:
-        return match._replace(verdict=Verdict.SUPPORTED, reason="")
+        return match._replace(verdict=Verdict.SUPPORTED, reason=None)
     if match.only_wording or scores.supports >= MIN_ENTAILMENT:
         return match
-    reason = "the checker does not find it there"
+    reason = phrase(Reason.CHECKER_FINDS_NOTHING)
     return match._replace(verdict=Verdict.UNSUPPORTED, reason=reason)
 
 
@@ -235,7 +234,7 @@ def _compare(claim: str, question: str, source: Excerpt) -> _SourceMatch:
     """Compare a claim with a source; the first rule that the claim breaks decides."""
     claim_terms, question_terms = terms(claim), set(terms(question))
     if claim.rstrip().endswith("?") or not set(claim_terms) - question_terms:
-        return _unsupported("it says no more than the question")
+        return _unsupported(phrase(Reason.NOTHING_NEW))
     # A short answer must be contained in one clause; a full sentence may draw on all of the source.
     is_full_sentence = not question_terms or bool(question_terms.intersection(claim_terms))
     relevant_text = source.text if is_full_sentence else _clause_with(claim_terms, source.text)
@@ -244,20 +243,22 @@ def _compare(claim: str, question: str, source: Excerpt) -> _SourceMatch:
     if contradiction:
         return _SourceMatch(Verdict.CONTRADICTED, coverage, contradiction)
     if _is_negated(source.text) != _is_negated(claim):
-        return _unsupported("only one of the two denies it", coverage)
+        return _unsupported(phrase(Reason.NEGATION_DIFFERS), coverage)
     if (_PERSONAL & set(words(claim))) - set(words(source.text)):
-        return _unsupported("it speaks of the writer or the reader", coverage)
+        return _unsupported(phrase(Reason.FIRST_OR_SECOND_PERSON), coverage)
     missing = _missing_word(claim, question_terms, relevant_text)
     if missing:
-        return _unsupported(f"“{missing}” does not stand there", coverage)
+        return _unsupported(phrase(Reason.WORD_MISSING, word=missing), coverage)
     if not _preserves_order(claim, source.text):
-        return _unsupported("the source says it otherwise", coverage, only_wording=True)
+        return _unsupported(phrase(Reason.WORDED_DIFFERENTLY), coverage, only_wording=True)
     if not _contains_most(claim_terms, relevant_text) or coverage < MIN_COVERAGE:
-        return _unsupported(_NOT_SAID, coverage, only_wording=True)
+        return _unsupported(phrase(Reason.NOT_SAID), coverage, only_wording=True)
     return _SourceMatch(Verdict.SUPPORTED, coverage)
 
 
-def _unsupported(reason: str, coverage: float = 0.0, *, only_wording: bool = False) -> _SourceMatch:
+def _unsupported(
+    reason: Phrase, coverage: float = 0.0, *, only_wording: bool = False
+) -> _SourceMatch:
     return _SourceMatch(Verdict.UNSUPPORTED, coverage, reason, only_wording)
 
 
@@ -273,8 +274,8 @@ def _coverage(
     return len((statement & set(terms(relevant_text))) | heading_terms) / len(statement)
 
 
-def _contradiction(claim: str, text: str) -> str:
-    """How the text contradicts the claim; empty if it does not.
+def _contradiction(claim: str, text: str) -> Phrase | None:
+    """How the text contradicts the claim; None if it does not.
 
     It does if it contains all of the claim's terms, but with another figure, or negated.
     """
@@ -283,11 +284,13 @@ def _contradiction(claim: str, text: str) -> str:
     wrong_figures = [figure for figure in claim_figures if stem(figure) not in text_terms]
     other_terms = claim_terms - {stem(figure) for figure in wrong_figures}
     if len(other_terms) < MIN_SHARED_TERMS or not other_terms <= text_terms:
-        return ""
+        return None
     if wrong_figures:
         text_figures = [w for w in words(text) if w[0].isdigit() and w not in claim_figures]
-        return f"“{wrong_figures[0]}” stands there as “{text_figures[0]}”" if text_figures else ""
-    return "the source says the opposite" if _is_negated(text) != _is_negated(claim) else ""
+        if not text_figures:
+            return None
+        return phrase(Reason.FIGURE_DIFFERS, figure=wrong_figures[0], other=text_figures[0])
+    return phrase(Reason.OPPOSITE_SAID) if _is_negated(text) != _is_negated(claim) else None
 
 
 def _missing_word(claim: str, question_terms: Set[str], relevant_text: str) -> str:

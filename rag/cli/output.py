@@ -221,10 +221,10 @@ def _format_citation(citation: Citation) -> "Text":
     return Text.assemble(
         (f"[{citation.marker}] ", "bold cyan"),
         (format_title(quote.title, quote.date), "bold"),
-        f" · {format_location(quote.article_id, quote.start, quote.end)}",
+        f" · {format_location(str(quote.article), quote.start, quote.end)}",
         f" · page {quote.page}" if quote.page else "",
         *(
-            f" · also {format_location(twin.article_id, twin.start, twin.end)}"
+            f" · also {format_location(str(twin.article), twin.start, twin.end)}"
             for twin in quote.duplicates
         ),
     )

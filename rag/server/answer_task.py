@@ -13,6 +13,7 @@ from rag.errors import RagError
 from rag.server.errors import INTERNAL_ERROR, ServiceUnavailable
 from rag.store.reader import IndexReader
 from rag.types import Answer, ArticleFilter, Message
+from rag.wording import Localizable
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,8 @@ class AnswerStatus:
     """The answer as far as it has come."""
     done: bool = False
     """Whether this is the last status."""
-    error: str = ""
+    error: Localizable | None = None
     """Why there will be no answer, in one line for the reader."""
-    internal: bool = False
-    """Whether `error` is only INTERNAL_ERROR, and the log has the details."""
 
     def final_answer(self) -> Answer:
         """Return the answer of a question that is done.
@@ -41,9 +40,7 @@ class AnswerStatus:
             ServiceUnavailable: The question could not be answered.
         """
         if self.answer is None or self.error:
-            raise ServiceUnavailable(
-                self.error or INTERNAL_ERROR, internal=self.internal or not self.error
-            )
+            raise ServiceUnavailable(self.error or INTERNAL_ERROR)
         return self.answer
 
 
@@ -68,8 +65,7 @@ class AnswerTask:
     ) -> None:
         self.latest: Answer | None = None
         """The answer as far as it has come."""
-        self.error = ""
-        self.internal = False
+        self.error: Localizable | None = None
         self.ended = asyncio.Event()
         self._ask = partial(
             chatbot.ask,
@@ -93,10 +89,10 @@ class AnswerTask:
                     if self._stopped.is_set():
                         return
         except RagError as error:
-            self.error = str(error)
+            self.error = error
         except Exception:
             logger.exception("A question could not be answered.")
-            self.error, self.internal = INTERNAL_ERROR, True
+            self.error = INTERNAL_ERROR
         finally:
             with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self.ended.set)

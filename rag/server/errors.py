@@ -5,28 +5,29 @@ ServiceUnavailable   the question cannot be answered now
 RequestError         the request itself cannot be fulfilled
 """
 
-INTERNAL_ERROR = "Internal error. See the server log for details."
+from rag.wording import Localizable, phrase
+
+INTERNAL_ERROR = phrase("internal_error")
+"""An unexpected error, whose details are in the server's log only."""
 
 
 class ServiceUnavailable(Exception):
-    """The question cannot be answered now; `str(error)` says why, in one line for the reader.
+    """The question cannot be answered now; `str(error)` says why, in one line of English.
 
     Args:
-        message: The reason.
-        internal: Whether the cause is an unexpected error. Its details are in the server's log only, and
-            `message` is INTERNAL_ERROR.
+        reason: The reason.
     """
 
-    def __init__(self, message: str, *, internal: bool = False) -> None:
-        super().__init__(message)
-        self.internal = internal
+    def __init__(self, reason: Localizable) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class QueueFull(ServiceUnavailable):
     """As many questions are waiting as the queue takes."""
 
     def __init__(self) -> None:
-        super().__init__("Too many questions are waiting. Ask again in a minute.")
+        super().__init__(phrase("queue_full"))
 
 
 class RequestError(Exception):

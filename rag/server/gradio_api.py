@@ -75,7 +75,9 @@ def register(service: ChatService) -> None:
         """Return what the index contains, and which models are in use."""
         index = service.index
         if index is None:
-            raise _client_error(service.state.message if isinstance(service.state, Failed) else "")
+            raise _client_error(
+                str(service.state.reason) if isinstance(service.state, Failed) else ""
+            )
         stats = index.stats()
         return {
             "articles": stats.articles,

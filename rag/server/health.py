@@ -20,7 +20,7 @@ def routes(service: ChatService) -> list[Any]:
     def readyz(request: Any) -> Any:
         state = service.state
         if isinstance(state, Failed):
-            return PlainTextResponse(f"{state.message}\n", 503)
+            return PlainTextResponse(f"{state.reason}\n", 503)
         if isinstance(state, Loading):
             return PlainTextResponse("loading\n", 503)
         generator_problem = state.chatbot.problem

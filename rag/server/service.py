@@ -21,11 +21,21 @@ from rag.server.errors import INTERNAL_ERROR, QueueFull, RequestError, ServiceUn
 from rag.server.queue import FairQueue
 from rag.server.request_log import Channel, Outcome, RequestRecord, RequestTracker
 from rag.server.sessions import BrowserHistoryStore, Sessions
-from rag.server.uploads import local_id
 from rag.settings import Settings
 from rag.store.browse import newest_titles
 from rag.store.reader import IndexReader
-from rag.types import ALL_ARTICLES, Answer, Article, ArticleFilter, Hit, Message
+from rag.types import (
+    ALL_ARTICLES,
+    UPLOAD_PREFIX,
+    Answer,
+    Article,
+    ArticleFilter,
+    ArticleRef,
+    Hit,
+    Message,
+    Origin,
+)
+from rag.wording import Localizable, Phrase, phrase
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +48,7 @@ MAX_EXAMPLES = 4
 ANSWER_TIMEOUT_S = 600.0
 """For one answer, without the time in the queue."""
 
-TIMEOUT_ERROR = (
-    f"The answer took more than {ANSWER_TIMEOUT_S / 60:.0f} minutes and was stopped. Choose a smaller"
-    " model (RAG_GENERATOR)."
-)
+TIMEOUT_ERROR = phrase("answer_timeout", minutes=round(ANSWER_TIMEOUT_S / 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +69,8 @@ class Ready:
 class Failed:
     """The index could not be opened (`chatbot` is None then), or the models could not be loaded."""
 
-    message: str
-    internal: bool = False
-    """Whether the cause is an unexpected error, which is in the log only."""
+    reason: Localizable
+    """INTERNAL_ERROR if the cause is an unexpected error, which is in the log only."""
     chatbot: Chatbot | None = None
 
 
@@ -175,9 +181,7 @@ class ChatService:
             finally:
                 task.stop()
             error = task.error if task.ended.is_set() else TIMEOUT_ERROR
-            yield tracker.observe(
-                AnswerStatus(answer=task.latest, done=True, error=error, internal=task.internal)
-            )
+            yield tracker.observe(AnswerStatus(answer=task.latest, done=True, error=error))
 
     async def final_answer(
         self,
@@ -224,19 +228,18 @@ class ChatService:
         """
         return await asyncio.to_thread(self._article, id)
 
-    def find_article(self, id: str, session: str) -> Article | None:
+    def find_article(self, article: ArticleRef, session: str) -> Article | None:
         """Return an article of the index, or of the files that this session sees.
 
         Raises:
             IndexDamaged: The article's text is not what was written.
         """
-        upload_id = local_id(id)
-        if upload_id is not None:
+        if article.origin is Origin.UPLOADS:
             uploads = self.sessions.uploads(session)
-            return uploads.article(upload_id) if uploads else None
-        return self.chatbot.index.article(id) if self.chatbot else None
+            return uploads.article(article.id) if uploads else None
+        return self.chatbot.index.article(article.id) if self.chatbot else None
 
-    def examples(self) -> list[str]:
+    def examples(self) -> list[Phrase]:
         """Return up to MAX_EXAMPLES questions that the newest articles answer."""
         index = self.index
         titles = newest_titles(index, 5 * MAX_EXAMPLES) if index else []
@@ -248,7 +251,7 @@ class ChatService:
             return Loading(Chatbot.open(self.settings))
         except RagError as error:
             logger.error("%s", error)
-            return Failed(str(error))
+            return Failed(error)
 
     def _load(self) -> None:
         chatbot = self.chatbot
@@ -258,10 +261,10 @@ class ChatService:
             chatbot.load()
         except RagError as error:
             logger.error("%s", error)
-            self.state = Failed(str(error), chatbot=chatbot)
+            self.state = Failed(error, chatbot=chatbot)
         except Exception:
             logger.exception("The models could not be loaded.")
-            self.state = Failed(INTERNAL_ERROR, internal=True, chatbot=chatbot)
+            self.state = Failed(INTERNAL_ERROR, chatbot=chatbot)
         else:
             self.state = Ready(chatbot)
 
@@ -271,17 +274,21 @@ class ChatService:
         if isinstance(state, Ready):
             return state.chatbot
         if isinstance(state, Loading):
-            raise ServiceUnavailable("The models are being loaded. Ask again in a moment.")
-        if state.chatbot is None or state.internal:
-            raise ServiceUnavailable(state.message, internal=state.internal)
+            raise ServiceUnavailable(phrase("models_loading"))
+        if state.chatbot is None or state.reason == INTERNAL_ERROR:
+            raise ServiceUnavailable(state.reason)
         # Models that could not be loaded are tried again for each question, which says what is wrong.
         return state.chatbot
 
     def _article(self, id: str) -> Article:
         self.reopen()
         if self.index is None and isinstance(self.state, Failed):
-            raise ServiceUnavailable(self.state.message)
-        article = self.find_article(id, "")
+            raise ServiceUnavailable(self.state.reason)
+        # In JSON, the id of an uploaded article may be that of another article, which comes first.
+        article = self.find_article(ArticleRef(Origin.INDEX, id), "")
+        if article is None and id.startswith(UPLOAD_PREFIX):
+            upload = ArticleRef(Origin.UPLOADS, id.removeprefix(UPLOAD_PREFIX))
+            article = self.find_article(upload, "")
         if article is None:
             raise RequestError(f"There is no article {id!r}.")
         return article

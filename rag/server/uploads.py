@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from rag.answering.chatbot import UPLOAD_PREFIX
 from rag.errors import RagError, SourceError
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
@@ -19,16 +18,6 @@ MAX_BYTES = 200_000_000
 
 MAX_FILE_SIZE = "50mb"
 """Size of one file, in Gradio's notation."""
-
-
-def local_id(article_id: str) -> str | None:
-    """Return the id that an article has among the uploads; None for an article of the main index.
-
-    Answers mark an uploaded article by a prefix of its id.
-    """
-    if not article_id.startswith(UPLOAD_PREFIX):
-        return None
-    return article_id.removeprefix(UPLOAD_PREFIX)
 
 
 class Uploads:
@@ -68,7 +57,7 @@ class Uploads:
         return sorted(file.name for file in self._files.iterdir()) if not self._closed else []
 
     def article(self, id: str) -> Article | None:
-        """Return the article of that id, without the prefix of uploads."""
+        """Return the article of that id."""
         return self.index.article(id) if self.index else None
 
     def add(self, files: Iterable[str]) -> None:

@@ -59,8 +59,8 @@ def select_within_budget(
         if budget < 0 and selected:
             break
         selected += added
-    articles = list(dict.fromkeys(excerpt.article_id for excerpt in selected))
-    return sorted(selected, key=lambda e: (articles.index(e.article_id), e.start))
+    articles = list(dict.fromkeys(excerpt.article for excerpt in selected))
+    return sorted(selected, key=lambda e: (articles.index(e.article), e.start))
 
 
 def _best_sentences(
@@ -76,7 +76,7 @@ def _format_list(sources: Sequence[Excerpt]) -> str:
 def _format_numbered_articles(sources: Sequence[Excerpt]) -> str:
     """Format each article's facts under its number, title and date."""
     sections = []
-    for number, (_, group) in enumerate(groupby(sources, lambda s: s.article_id), start=1):
+    for number, (_, group) in enumerate(groupby(sources, lambda s: s.article), start=1):
         facts = list(group)
         date = f" ({facts[0].date})" if facts[0].date else ""
         sections.append(f"{number}. {_one_line(facts[0].title)}{date}\n{_format_list(facts)}")
@@ -86,7 +86,7 @@ def _format_numbered_articles(sources: Sequence[Excerpt]) -> str:
 def _format_titled_runs(sources: Sequence[Excerpt]) -> str:
     """Format the facts in their order, each run of facts from one article under its title."""
     sections = []
-    for _, group in groupby(sources, lambda source: source.article_id):
+    for _, group in groupby(sources, lambda source: source.article):
         facts = list(group)
         title = _one_line(facts[0].title)[:MAX_TITLE_LENGTH]
         sections.append(f"{title}\n{_format_list(facts)}")

@@ -173,7 +173,7 @@ def _exception_handlers() -> dict[Any, Any]:
         return JSONResponse(body, error.status_code, error.headers)
 
     def internal_error(request: Any, error: Exception) -> Any:
-        return JSONResponse(error_body(500, INTERNAL_ERROR), 500)
+        return JSONResponse(error_body(500, str(INTERNAL_ERROR)), 500)
 
     return {
         ApiError: api_error,

@@ -5,12 +5,12 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from rag.server.answer_task import AnswerStatus
-from rag.server.errors import QueueFull, ServiceUnavailable
+from rag.server.errors import ServiceUnavailable
 from rag.server.request_log import Channel
 from rag.server.service import ChatService
 from rag.server.ui.conversations import Conversation
-from rag.server.ui.i18n import Texts
 from rag.types import ArticleFilter
+from rag.wording import Texts
 
 
 async def answer_last_question(
@@ -41,10 +41,8 @@ async def answer_last_question(
                 yield conversation.with_last_turn(
                     replace(turn, answer=status.answer, note=note, done=status.done)
                 )
-    except QueueFull:
-        yield conversation.with_last_closed(t("queue_full"))
     except ServiceUnavailable as error:
-        yield conversation.with_last_closed(t("internal_error") if error.internal else str(error))
+        yield conversation.with_last_closed(error.reason.text_in(t))
 
 
 def _status_note(status: AnswerStatus, t: Texts) -> str:
@@ -53,4 +51,4 @@ def _status_note(status: AnswerStatus, t: Texts) -> str:
         return t("still_loading")
     if status.position:
         return t("queue_position", position=status.position)
-    return t("internal_error") if status.internal else status.error
+    return status.error.text_in(t) if status.error else ""

@@ -7,6 +7,7 @@ from rag.server.ui import rendering
 from rag.server.ui.events import (
     IMMEDIATE,
     Updates,
+    clicked_article,
     clicked_data,
     find_article,
     request_texts,
@@ -72,7 +73,7 @@ class BrowserEvents:
                 self._layout.reader: gr.update(visible="hidden"),
                 self._layout.sources: gr.update(visible=True),
             }
-        article = find_article(self._service, clicked_data(event, "article"), session_id(request))
+        article = find_article(self._service, clicked_article(event), session_id(request))
         start = int(clicked_data(event, "start") or 0)
         end = int(clicked_data(event, "end") or 0)
         html = rendering.article(article, start, end, request_texts(request))

@@ -25,8 +25,8 @@ from rag.server.ui.events import (
 from rag.server.ui.feedback import Feedback
 from rag.server.ui.filters import parse_article_filter
 from rag.server.ui.history import HistoryEvents
-from rag.server.ui.i18n import Texts
 from rag.server.ui.layout import FEEDBACK_REASONS, Layout, render_status
+from rag.wording import Texts
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,9 @@ class ChatEvents:
         sessions = self._service.sessions
         count = sessions.question_count(session)
         questions: Sequence[str] = self._service.chatbot.suggest_questions(
-            answer, parse_article_filter(sources, since, until)
+            answer,
+            parse_article_filter(sources, since, until),
+            language=request_texts(request).language,
         )
         if sessions.question_count(session) != count:  # another one was asked in the meantime
             questions = []
@@ -190,7 +192,7 @@ class ChatEvents:
         turn = _turn_of_message(conversations.current, event.index)
         try:
             if self._feedback.record(conversations.current, turn, liked, reason):
-                gr.Info(t("feedback_saved", file=self._feedback.file))
+                gr.Info(t("feedback_saved", file=str(self._feedback.file)))
         except RagError as error:
             logger.warning("%s", error)
             gr.Warning(t("feedback_not_saved"))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rag.types import Answer, Article, Citation, Excerpt, Hit, Message, Stage
+from rag.types import Answer, Article, ArticleRef, Citation, Excerpt, Hit, Message, Mode, Stage
 
 MAX_STORED = 50
 """Number of conversations that a browser stores; the oldest are dropped."""
@@ -95,12 +95,16 @@ class Conversation:
         return self.with_turns(self.turns[:turn])
 
     def history(self) -> list[Message]:
-        """Return the answered questions and their answers as messages, oldest first."""
+        """Return the answered questions and their answers as messages, oldest first.
+
+        A refusal is not among them: it says nothing about the subject of the conversation.
+        """
         history: list[Message] = []
         for turn in self.turns:
             if turn.answer is not None and turn.answered:
                 history.append({"role": "user", "content": turn.question})
-                history.append({"role": "assistant", "content": turn.answer.text})
+                if turn.answer.mode is not Mode.REFUSED:
+                    history.append({"role": "assistant", "content": turn.answer.text})
         return history
 
 
@@ -145,10 +149,11 @@ class Conversations:
 
 # -- as a browser stores them
 
-FindArticle = Callable[[str], Article | None]
-"""Article id → article, or None when there is none."""
+FindArticle = Callable[[ArticleRef], Article | None]
+"""Reads an article; returns None when there is none."""
 
-_ANSWER = TypeAdapter(Answer)
+# Answers with other fields were stored by another version, and cannot be shown as they were.
+_ANSWER = TypeAdapter(Answer, config=ConfigDict(extra="forbid"))
 
 
 def to_stored(conversation: Conversation) -> dict[str, Any]:
@@ -200,7 +205,7 @@ def _answer_to_stored(answer: Answer) -> Any:
 
 
 def _position_only(excerpt: Excerpt) -> Excerpt:
-    return Excerpt(excerpt.article_id, "", excerpt.start, excerpt.end, "")
+    return Excerpt(excerpt.article_id, "", excerpt.start, excerpt.end, "", origin=excerpt.origin)
 
 
 def _restore_turn(stored: Any, find_article: FindArticle, outdated_note: str) -> Turn:
@@ -229,7 +234,7 @@ def _restore_answer(answer: Answer, find_article: FindArticle) -> Answer | None:
 
 
 def _read_excerpt(position: Excerpt, find_article: FindArticle) -> Excerpt | None:
-    article = find_article(position.article_id)
+    article = find_article(position.article)
     if article is None or not 0 <= position.start < position.end <= len(article.text):
         return None
     return Excerpt(
@@ -242,4 +247,5 @@ def _read_excerpt(position: Excerpt, find_article: FindArticle) -> Excerpt | Non
         source=article.source,
         url=article.url,
         pages=article.pages,
+        origin=position.origin,
     )

@@ -7,8 +7,8 @@ from gradio.blocks import Block
 
 from rag.errors import IndexDamaged
 from rag.server.service import ChatService
-from rag.server.ui.i18n import Texts, texts_for
-from rag.types import Article
+from rag.types import Article, ArticleRef, Origin
+from rag.wording import Texts, texts_for
 
 Updates = dict[Block, Any]
 """Components → their new values or properties, as an event handler returns them to Gradio."""
@@ -43,9 +43,16 @@ def request_texts(request: gr.Request) -> Texts:
     return texts_for(request.headers.get("accept-language", ""))
 
 
-def find_article(service: ChatService, id: str, session: str) -> Article | None:
+def clicked_article(event: gr.EventData) -> ArticleRef:
+    """Return the article of the button that was clicked."""
+    is_upload = clicked_data(event, "origin") == Origin.UPLOADS
+    origin = Origin.UPLOADS if is_upload else Origin.INDEX
+    return ArticleRef(origin, clicked_data(event, "article"))
+
+
+def find_article(service: ChatService, article: ArticleRef, session: str) -> Article | None:
     """Return the article, or None when it no longer exists or its index is damaged."""
     try:
-        return service.find_article(id, session)
+        return service.find_article(article, session)
     except IndexDamaged:
         return None

@@ -6,10 +6,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from rag.answering.chatbot import UPLOAD_PREFIX
 from rag.errors import QuestionError
 from rag.server.ui.conversations import Conversation
-from rag.types import Answer, Mode
+from rag.types import Answer, Mode, Origin
 
 NOT_IN_ARTICLES = "feedback_refuse"
 """The reason for a dislike that says: the articles do not contain this answer."""
@@ -80,4 +79,4 @@ def _expected_result(answer: Answer, liked: bool, reason: str) -> dict[str, Any]
 
 def _uses_uploads(answer: Answer) -> bool:
     """Return whether the answer draws on the reader's own files, which the owner must not see."""
-    return any(hit.passage.article_id.startswith(UPLOAD_PREFIX) for hit in answer.hits)
+    return any(hit.passage.origin is Origin.UPLOADS for hit in answer.hits)

@@ -22,6 +22,7 @@ from rag.server.ui.events import (
     session_id,
 )
 from rag.server.ui.layout import Layout, feedback_options, render_status, sort_orders
+from rag.wording import Texts
 
 
 class HistoryEvents:
@@ -56,17 +57,16 @@ class HistoryEvents:
         stored_conversations = _merged_storage(service, stored)["talks"]
         restored = restore_conversations(
             stored_conversations,
-            lambda id: find_article(service, id, session),
+            lambda article: find_article(service, article, session),
             t("answer_outdated"),
         )
         conversations = conversations.merged_with(restored)
         if conversations.all and not conversations.current.turns:
             conversations = conversations.with_opened(conversations.all[0].id)
-        suggestions = [] if conversations.current.turns else service.examples()
         updates = (
             self._layout.conversation_updates(conversations, t)
             | self._layout.index_updates(service, t)
-            | self._layout.suggestion_updates(suggestions)
+            | self._suggestion_updates(conversations, t)
         )
         # A reader who asked before this was done already has a conversation on the page: keep that.
         return (
@@ -81,7 +81,7 @@ class HistoryEvents:
         return (
             self._layout.conversation_updates(conversations.with_opened(""), t)
             | self._layout.index_updates(self._service, t)
-            | self._layout.suggestion_updates(self._service.examples())
+            | self._layout.example_updates(self._service, t)
         )
 
     def open_or_delete(
@@ -103,12 +103,18 @@ class HistoryEvents:
             storage_update = {self._layout.storage: _merged_storage(self._service, stored)}
         elif id != conversations.current.id:
             conversations = conversations.with_opened(id)
-        suggestions = [] if conversations.current.turns else self._service.examples()
+        t = request_texts(request)
         return (
-            self._layout.conversation_updates(conversations, request_texts(request))
-            | self._layout.suggestion_updates(suggestions)
+            self._layout.conversation_updates(conversations, t)
+            | self._suggestion_updates(conversations, t)
             | storage_update
         )
+
+    def _suggestion_updates(self, conversations: Conversations, t: Texts) -> Updates:
+        """Suggest the examples in an empty conversation, and nothing in another one."""
+        if conversations.current.turns:
+            return self._layout.suggestion_updates([])
+        return self._layout.example_updates(self._service, t)
 
     def save(self, conversations: Conversations, stored: Any) -> dict[str, Any]:
         """Return what the browser is to store after the current conversation has changed."""

@@ -16,8 +16,8 @@ from rag.server.service import MAX_EXAMPLES, ChatService, Failed, Loading
 from rag.server.ui import feedback, rendering
 from rag.server.ui.conversations import Conversations
 from rag.server.ui.events import Updates
-from rag.server.ui.i18n import Texts
 from rag.store.browse import ArticleSort, list_publishers
+from rag.wording import DEFAULT_LANGUAGE, Texts
 
 PAGE_SIZE = 50
 """Number of articles that the list shows at first, and by which "Show more" extends it."""
@@ -298,6 +298,10 @@ class Layout:
             self.articles.filter.sources,
         ]
 
+    def example_updates(self, service: ChatService, t: Texts) -> Updates:
+        """Suggest the questions for an empty conversation."""
+        return self.suggestion_updates([question.text_in(t) for question in service.examples()])
+
     def suggestion_updates(self, questions: Sequence[str]) -> Updates:
         """Suggest these questions; hide the row of suggestions when there are none."""
         padded = [*questions, *[""] * MAX_EXAMPLES][:MAX_EXAMPLES]
@@ -325,11 +329,16 @@ def render_status(service: ChatService, t: Texts) -> str:
     """Return the HTML of the status line: a problem, "loading", or what is indexed."""
     state = service.state
     if isinstance(state, Failed):
-        return rendering.status(t("internal_error") if state.internal else state.message, "", "")
+        return rendering.status(state.reason.text_in(t), "", "")
     if isinstance(state, Loading):
         return rendering.status("", t("loading"), "loading")
     if state.chatbot.problem:
-        return rendering.status(state.chatbot.problem, "", "")
-    articles = t.counted("n_articles", state.chatbot.index.article_count)
+        return rendering.status(_generator_problem(state.chatbot.problem, t), "", "")
+    articles = t("n_articles", n=state.chatbot.index.article_count)
     status = t("status", articles=articles, generator=service.settings.generator)
     return rendering.status("", status, "ready")
+
+
+def _generator_problem(problem: str, t: Texts) -> str:
+    """Return why the language model is off: English text for the operator, who also has the log."""
+    return problem if t.language == DEFAULT_LANGUAGE else t("generator_off")

@@ -10,9 +10,9 @@ from rag.server.service import ChatService
 from rag.server.ui.browser import BrowserEvents
 from rag.server.ui.chat import ChatEvents
 from rag.server.ui.history import HistoryEvents
-from rag.server.ui.i18n import load_locales
 from rag.server.ui.layout import Layout
 from rag.server.ui.uploads import UploadEvents
+from rag.wording import load_locales
 
 
 def build_page(service: ChatService) -> gr.Blocks:

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from rag.server.ui.conversations import Conversation, Conversations, Turn, Turns
-from rag.server.ui.i18n import Texts
 from rag.server.uploads import Uploads
 from rag.store.browse import ArticleSummary
 from rag.text.sentences import sentences
 from rag.types import Answer, Article, Citation, Excerpt, Hit, Mode
+from rag.wording import Texts
 
 MAX_SHOWN = 200_000
 """Number of characters shown of an article; of a longer one, the part around the quote is shown."""
@@ -65,7 +65,7 @@ def _render_draft(answer: Answer, done: bool, t: Texts) -> str:
     elif answer.draft:
         label = t("writing")
     elif answer.hits:
-        passages = t.counted("n_passages", len(answer.hits))
+        passages = t("n_passages", n=len(answer.hits))
         label = t("thinking" if answer.thought else "reading", passages=passages)
     else:
         label = t("searching")
@@ -112,7 +112,7 @@ def _answer_stats(answer: Answer, supported: int, rejected: int, t: Texts) -> st
         supported=supported,
         written=supported + rejected,
         used=answer.evidence_used,
-        retrieved=t.counted("n_sentences", answer.evidence_used + answer.evidence_omitted),
+        retrieved=t("n_sentences", n=answer.evidence_used + answer.evidence_omitted),
         seconds=seconds,
         model=answer.model,
     )
@@ -166,7 +166,7 @@ def sources(turns: Turns, t: Texts) -> str:
     ]
     answers = [_AnswerSources.of(number, answer) for number, _, answer in answered if answer.hits]
     copies = [
-        (number, _render_markdown(turn)) for number, turn, answer in answered if answer.sentences
+        (number, _render_markdown(turn, t)) for number, turn, answer in answered if answer.sentences
     ]
     return _render("sources", t=t, answers=answers, copies=copies)
 
@@ -175,7 +175,7 @@ def _find_hit(quote: Excerpt, hits: Iterable[Hit]) -> Hit | None:
     """Return the first hit whose passage contains the quote."""
     for hit in hits:
         passage = hit.passage
-        same_article = passage.article_id == quote.article_id
+        same_article = passage.article == quote.article
         if same_article and passage.start <= quote.start and quote.end <= passage.end:
             return hit
     return None
@@ -254,16 +254,16 @@ def export(conversation: Conversation, t: Texts) -> tuple[str, str]:
     turns = [turn for turn in conversation.turns if turn.answered]
     if not turns:
         return "", ""
-    parts = [_render_markdown(turn, f"{number}-") for number, turn in enumerate(turns, start=1)]
+    parts = [_render_markdown(turn, t, f"{number}-") for number, turn in enumerate(turns, start=1)]
     answers = [turn.answer.as_json() for turn in turns if turn.answer]
     heading = f"# {t('export_heading')}\n\n"
     return heading + "\n".join(parts), json.dumps(answers, ensure_ascii=False, indent=1)
 
 
-def _render_markdown(turn: Turn, prefix: str = "") -> str:
+def _render_markdown(turn: Turn, t: Texts, prefix: str = "") -> str:
     """Return a turn as Markdown, its quotes as footnotes whose labels begin with `prefix`."""
     supported = [s for s in turn.answer.sentences if s.supported] if turn.answer else []
-    return _render("footnotes", ".md.j2", turn=turn, supported=supported, prefix=prefix)
+    return _render("footnotes", ".md.j2", t=t, turn=turn, supported=supported, prefix=prefix)
 
 
 # -- the rest of the page
