@@ -3,7 +3,8 @@
 RagError
 ├── UsageError       invalid command line arguments (exit code 2)
 ├── SettingError     invalid value of a RAG_* variable or its flag
-├── SourceError      a source of articles cannot be read, or contains none
+├── SourceError      a source of articles cannot be read
+│   └── NoArticles   a source contains no article that can be read
 ├── IndexUnusable    an index cannot be read, written, or used with the selected models
 │   ├── NoIndex      there is no index
 │   └── IndexDamaged files of the index are corrupted
@@ -16,6 +17,8 @@ RagError
 Exceptions of libraries are translated into these where the library is called, so that each
 interface (command line, page, HTTP, MCP) needs only `except RagError`.
 """
+
+from collections.abc import Sequence
 
 from rag.wording import Phrase, Texts, english
 
@@ -64,7 +67,25 @@ class SettingError(RagError):
 
 
 class SourceError(RagError):
-    """A source of articles cannot be read, or contains none."""
+    """A source of articles cannot be read."""
+
+
+class NoArticles(SourceError):
+    """A source contains no article that can be read.
+
+    Attributes:
+        skipped: The paths of the files and rows that were skipped, each with the reason.
+    """
+
+    def __init__(
+        self,
+        problem: str | Phrase,
+        *,
+        remedy: str | Phrase,
+        skipped: Sequence[tuple[str, Phrase]] = (),
+    ) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.skipped = skipped
 
 
 class IndexUnusable(RagError):

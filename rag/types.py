@@ -5,7 +5,7 @@ All offsets count Unicode code points of an article's text: `article.text[start:
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -84,10 +84,10 @@ class Skipped:
     """A file or row that was not indexed, with the reason."""
 
     path: str
-    reason: str
+    reason: Phrase
 
     def as_json(self) -> dict[str, Any]:
-        return {"path": self.path, "reason": self.reason}
+        return {"path": self.path, "reason": str(self.reason), "reason_code": self.reason.code}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +338,15 @@ class Citation:
         return {"marker": self.marker} | self.quote.as_json("quote")
 
 
+def cited_text(sentences: Iterable[Sentence], texts: Texts) -> str:
+    """Return the supported sentences in a language, each followed by its markers."""
+    return " ".join(
+        " ".join([sentence.text_in(texts), *(f"[{marker}]" for marker in sentence.citations)])
+        for sentence in sentences
+        if sentence.supported
+    )
+
+
 class Mode(StrEnum):
     """How an answer was made."""
 
@@ -470,11 +479,7 @@ class Answer:
         """Return the text of the answer, with what the program itself says in a language."""
         if phrase := self.refusal or self.reply:
             return phrase.text_in(texts)
-        return " ".join(
-            " ".join([sentence.text_in(texts), *(f"[{marker}]" for marker in sentence.citations)])
-            for sentence in self.sentences
-            if sentence.supported
-        )
+        return cited_text(self.sentences, texts)
 
     @property
     def small_talk(self) -> bool:

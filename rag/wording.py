@@ -91,10 +91,26 @@ class Phrase:
     def __str__(self) -> str:
         return self.text_in(english())
 
+    def __hash__(self) -> int:
+        return hash((self.code, frozenset(self.values.items())))
+
 
 def phrase(code: str, **values: Value) -> Phrase:
     """Return the phrase with these values."""
     return Phrase(code, values)
+
+
+def encode_phrase(phrase: Phrase) -> str:
+    """Return the phrase as JSON, to be stored."""
+    return json.dumps({"code": phrase.code, "values": dict(phrase.values)})
+
+
+def decode_phrase(stored: str) -> Phrase:
+    """Return the phrase of `encode_phrase`; any other text, as earlier versions stored, as it is."""
+    try:
+        return Phrase(**json.loads(stored))
+    except (ValueError, TypeError):
+        return phrase("untranslated", text=stored)
 
 
 @cache

@@ -12,7 +12,9 @@ import docx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rag.sources.registry import read_source
+from rag.sources.content import ArticleIterator
+from rag.sources.registry import read_file
+from rag.sources.scan import list_files
 from rag.types import Article, Skipped
 
 NEWS = "The ferry left Port Ellery at noon, its captain said."
@@ -24,6 +26,12 @@ def write_file(folder: Path, name: str, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def read_source(source: Path) -> ArticleIterator:
+    """Read every file of a source in this process."""
+    for file in list_files(source).files:
+        yield from read_file(file.path, file.name)
 
 
 def read_articles(path: Path) -> list[Article]:
@@ -44,8 +52,9 @@ def skip_reason(path: Path) -> str:
     """Return why a file that is skipped as a whole is skipped."""
     (skipped,) = read_source(path)
     assert isinstance(skipped, Skipped), skipped
-    assert "\n" not in skipped.reason
-    return skipped.reason
+    reason = str(skipped.reason)
+    assert "\n" not in reason
+    return reason
 
 
 def html_page(body: str, head: str = "") -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rag.types import Attribution, Citation, Excerpt, Sentence
+from rag.types import Attribution, Citation, Excerpt, Sentence, cited_text
+from rag.wording import english
 
 # What a reader could take for a citation marker, such as "[4]", "[2, 3]" or "［5–7］".
 _LIKE_MARKER = re.compile(r"[\[［【〔](\s*\d+(?:\s*[,;–-]\s*\d+)*\s*)[\]］】〕]")
@@ -29,6 +30,11 @@ class CitedText:
 
     sentences: tuple[Sentence, ...]
     citations: tuple[Citation, ...]
+
+    @property
+    def text(self) -> str:
+        """The supported sentences in English, each followed by its markers."""
+        return cited_text(self.sentences, english())
 
 
 def number_citations(cited_sentences: Sequence[CitedSentence]) -> CitedText:

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from threading import Event
 
-from rag.errors import SourceError
+from rag.errors import NoArticles
 from rag.indexing.plan import Plan, SourcePlan, hash_file
 from rag.indexing.progress import Progress
 from rag.models.embedding.encoder import Encoder
@@ -50,7 +50,7 @@ class Ingestor:
         """Ingest all sources.
 
         Raises:
-            SourceError: A source contains no article.
+            NoArticles: A source contains no article.
         """
         for source in plan.sources:
             self._progress.start(f"Reading {source.source.name}", None)
@@ -139,14 +139,15 @@ class Ingestor:
             for passage in passages
         ]
 
-    def _no_article_error(self, path: Path) -> SourceError:
+    def _no_article_error(self, path: Path) -> NoArticles:
         """Also used if there were articles before: a disk may not be mounted."""
         skipped = self._writer.skipped([path])
         reason = f" {skipped[0].path} was skipped: {skipped[0].reason}." if skipped else ""
-        return SourceError(
+        return NoArticles(
             f"No article could be read from {path}.{reason}",
             remedy=f"Give a file or folder with {known_formats()} files, or remove the source"
             " with `rag index --remove`.",
+            skipped=[(each.path, each.reason) for each in skipped],
         )
 
 

@@ -1,16 +1,20 @@
 """Files that a reader uploads: a temporary index of their own, deleted when the reader leaves."""
 
+import logging
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from rag.errors import RagError, SourceError
+from rag.errors import NoArticles, RagError
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
 from rag.store.reader import IndexReader
 from rag.types import Article, Skipped
+from rag.wording import Localizable, phrase
+
+logger = logging.getLogger(__name__)
 
 MAX_FILES = 100
 MAX_BYTES = 200_000_000
@@ -32,8 +36,8 @@ class Uploads:
         """The index of the files; None while there is none."""
         self.skipped: list[Skipped] = []
         """What the last change could not take in."""
-        self.problem = ""
-        """Why the last change failed, in one line for the reader."""
+        self.problem: Localizable | None = None
+        """Why the last change failed."""
         self._encoder = encoder
         self._temporary = tempfile.TemporaryDirectory(
             prefix="footnote-", ignore_cleanup_errors=True
@@ -65,13 +69,13 @@ class Uploads:
         with self._lock:
             if self._closed:
                 return
-            self.problem, self.skipped = "", []
+            self.problem, self.skipped = None, []
             self._sync([self._move_in(Path(file)) for file in files])
 
     def remove(self, name: str) -> None:
         """Delete a file, and what the encoder remembers of it."""
         with self._lock:
-            self.problem, self.skipped = "", []
+            self.problem, self.skipped = None, []
             if name in self.names:
                 (self._files / name).unlink()
                 self._sync([])
@@ -88,7 +92,7 @@ class Uploads:
         """Move a file in under a name of its own. Return its path, or None if there is no room."""
         sizes = [path.stat().st_size for path in self._files.iterdir()]
         if len(sizes) >= MAX_FILES or sum(sizes) + file.stat().st_size > MAX_BYTES:
-            limit = f"the limit is {MAX_FILES} files and {MAX_BYTES:,} bytes"
+            limit = phrase("uploads_full", files=MAX_FILES, bytes=MAX_BYTES)
             self.skipped.append(Skipped(file.name, limit))
             return None
         path, number = self._files / file.name.lstrip("."), 1
@@ -110,10 +114,12 @@ class Uploads:
             )
             index = IndexReader.open(folder, encoder=self._encoder.id)
             index.load()
-        except SourceError as error:  # none of the files contains an article
-            self.index, self.problem = None, error.problem.replace(f" from {self._files}", "")
+        except NoArticles as error:
+            self.index, self.problem = None, phrase("no_article_in_files")
+            self.skipped += [Skipped(path, reason) for path, reason in error.skipped]
         except RagError as error:
-            self.problem = error.problem
+            logger.error("Uploaded files cannot be indexed. %s", error)
+            self.problem = error
         else:
             self.index = index
             self.skipped += report.skipped

@@ -8,6 +8,7 @@ from typing import Any
 
 from rag.sources.content import UnreadableFile
 from rag.types import Article
+from rag.wording import phrase
 
 _MAX_TITLE_LENGTH = 80  # of a title that is made from the text
 _OPTIONAL_FIELDS = ("date", "source", "url")
@@ -26,9 +27,9 @@ def build_article(id: str, fields: Mapping[str, Any]) -> Article:
     """
     text = fields.get("text")
     if not isinstance(text, str):
-        raise UnreadableFile(f"its text is not a string but {type(text).__name__}")
+        raise UnreadableFile(phrase("text_not_string", type=type(text).__name__))
     if not text.strip():
-        raise UnreadableFile("it contains no text")
+        raise UnreadableFile(phrase("no_text"))
     _check_storable("text", text)
     _check_storable("id", id)
     optional = {
@@ -45,8 +46,10 @@ def build_row_article(location: str, row: Mapping[str, Any]) -> Article:
         UnreadableFile: There is no text, or SQLite could not store it.
     """
     if "text" not in row:
-        columns = ", ".join(map(str, row)) or "nothing"
-        raise UnreadableFile(f"there is no column `text`, only {columns}")
+        columns = ", ".join(map(str, row))
+        raise UnreadableFile(
+            phrase("no_text_column", columns=columns) if columns else phrase("no_columns")
+        )
     id = row.get("id")
     return build_article(str(id) if id not in (None, "") else location, row)
 
@@ -59,12 +62,11 @@ def one_line(value: object) -> str:
 
 def _check_storable(field: str, value: str) -> None:
     if "\0" in value:  # SQLite would cut it there
-        raise UnreadableFile(f"its {field} contains null bytes")
+        raise UnreadableFile(phrase("null_bytes_in_field", field=field))
     try:
         value.encode()
     except UnicodeEncodeError:
-        reason = f"its {field} contains an unpaired surrogate, which is not a character"
-        raise UnreadableFile(reason) from None
+        raise UnreadableFile(phrase("surrogate_in_field", field=field)) from None
 
 
 def _first_words(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import IO, Any
 from zipfile import ZipFile
 
 from rag.types import Article, Skipped
+from rag.wording import Phrase, phrase
 
 MAX_ARTICLE_BYTES = 20_000_000
 """Largest text or row that is read. No real article is larger, and memory use is bounded by it."""
@@ -45,10 +46,19 @@ _SPOOL_BYTES = 10_000_000  # unpacked content beyond this goes to a temporary fi
 
 
 class UnreadableFile(Exception):
-    """A file or row cannot be read. The text is the reason, one line that can be shown to a user."""
+    """A file or row cannot be read.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(printable(reason))
+    Args:
+        reason: The reason. Its values are shortened, and lose their control characters.
+    """
+
+    def __init__(self, reason: Phrase) -> None:
+        values = {
+            name: printable(value) if isinstance(value, str) else value
+            for name, value in reason.values.items()
+        }
+        self.reason = Phrase(reason.code, values)
+        super().__init__(str(self.reason))
 
 
 class DecompressionBomb(UnreadableFile):
@@ -71,9 +81,9 @@ class UnpackBudget:
         """
         self.unpacked += count
         if self.unpacked > MAX_UNPACKED_BYTES:
-            raise DecompressionBomb(f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+            raise DecompressionBomb(phrase("unpacks_to_bytes", limit=MAX_UNPACKED_BYTES))
         if self.unpacked > max(MIN_UNPACK_LIMIT, MAX_UNPACK_RATIO * self.size):
-            raise DecompressionBomb(f"it unpacks to more than {MAX_UNPACK_RATIO} times its size")
+            raise DecompressionBomb(phrase("unpacks_to_times", limit=MAX_UNPACK_RATIO))
 
     def add_entries(self, count: int) -> None:
         """Count the files of an archive.
@@ -83,7 +93,7 @@ class UnpackBudget:
         """
         self.entries += count
         if self.entries > MAX_ENTRIES:
-            raise DecompressionBomb(f"it contains more than {MAX_ENTRIES:,} files")
+            raise DecompressionBomb(phrase("too_many_files_packed", limit=MAX_ENTRIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,7 @@ class Content:
         while chunk := self.stream.read(_CHUNK_BYTES):
             content += chunk
             if len(content) > MAX_ARTICLE_BYTES:
-                raise UnreadableFile(f"it is larger than {MAX_ARTICLE_BYTES:,} bytes")
+                raise UnreadableFile(phrase("too_many_bytes", limit=MAX_ARTICLE_BYTES))
         return bytes(content)
 
     def read_text(self) -> str:
@@ -181,14 +191,14 @@ def decode(content: bytes, encoding: str) -> str:
     except UnicodeError:
         raise UnreadableFile(describe_wrong_encoding(encoding)) from None
     if "\0" in text:
-        raise UnreadableFile("it is not text: it contains null bytes")
+        raise UnreadableFile(phrase("null_bytes"))
     return text
 
 
-def describe_wrong_encoding(encoding: str) -> str:
+def describe_wrong_encoding(encoding: str) -> Phrase:
     """Return the reason why content that is not text in this encoding is skipped."""
     name = "UTF-16" if encoding == "utf-16" else "UTF-8"
-    return f"it is not {name} text; save it as UTF-8, or as UTF-16 with a byte order mark"
+    return phrase("wrong_encoding", encoding=name)
 
 
 def safe_path(name: str) -> str:

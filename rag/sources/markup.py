@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from rag.sources.content import UnreadableFile, decode
+from rag.wording import phrase
 
 _DECLARED_ENCODING = re.compile(
     rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)=[\"']?([\w-]{1,40})", re.I
@@ -34,7 +35,7 @@ def parse_html(content: bytes) -> Any:
     try:
         return document_fromstring(decode_html(content).encode(errors="replace"), parser=parser)
     except ParserError:
-        raise UnreadableFile("it contains no text") from None
+        raise UnreadableFile(phrase("no_text")) from None
 
 
 def decode_html(content: bytes) -> str:
@@ -45,7 +46,7 @@ def decode_html(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return decode(content, "utf-16")
     if b"\0" in content:
-        raise UnreadableFile("it is not text: it contains null bytes")
+        raise UnreadableFile(phrase("null_bytes"))
     declared = _DECLARED_ENCODING.search(content[:_DECLARATION_BYTES])
     for encoding in ("utf-8-sig", declared.group(1).decode() if declared else "cp1252"):
         try:

@@ -19,6 +19,7 @@ from rag.processes import start_python
 from rag.sources.protocol import OUT_OF_MEMORY_STATUS, decode_batch, encode_request
 from rag.sources.scan import SourceFile
 from rag.types import Article, Skipped
+from rag.wording import Phrase, phrase
 
 TIMEOUT_S = 60
 """Seconds that reading a file may take, or reading the next batch of a large one."""
@@ -55,10 +56,11 @@ class ReadResult:
 
 
 class _WorkerDied(Exception):
-    """The process has ended or was killed; the text is the reason to give for the file."""
+    """The process has ended or was killed; `reason` is the reason to give for the file."""
 
-    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: Phrase, *, timed_out: bool = False) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
         self.timed_out = timed_out
 
 
@@ -133,7 +135,7 @@ class ReaderProcess:
                 # blamed if it is the first file there.
                 is_to_blame = is_first or started or death.timed_out
                 if is_to_blame and not self._closed:
-                    skipped = Skipped(file.name, str(death))
+                    skipped = Skipped(file.name, death.reason)
                     yield ReadResult(file, (skipped,), last=True, failed=True)
                 raise
             started, last = True, result.last
@@ -170,11 +172,13 @@ class ReaderProcess:
         status = status or self._exit_status()
         self._kill()
         if status == -signal.SIGALRM:
-            reason = f"reading it takes longer than {self._timeout_s:g} seconds"
+            reason = phrase("reading_takes_too_long", seconds=f"{self._timeout_s:g}")
             raise _WorkerDied(reason, timed_out=True)
         if status == OUT_OF_MEMORY_STATUS:
-            raise _WorkerDied(f"reading it takes more than {self._max_memory / 1e9:g} GB of memory")
-        raise _WorkerDied("it crashes the process that reads it")
+            raise _WorkerDied(
+                phrase("reading_takes_too_much_memory", gigabytes=f"{self._max_memory / 1e9:g}")
+            )
+        raise _WorkerDied(phrase("reading_crashes"))
 
     def _exit_status(self) -> int | None:
         """Return the exit status of the process, negative for a signal, or None if it does not exit."""

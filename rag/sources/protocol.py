@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rag.types import Article, Skipped
+from rag.wording import Phrase
 
 READY = b"ready"
 """First message of the worker."""
@@ -46,5 +47,5 @@ def decode_batch(message: bytes) -> Batch:
         if is_article:
             articles.append(Article(**{**fields, "pages": tuple(fields["pages"])}))
         else:
-            articles.append(Skipped(**fields))
+            articles.append(Skipped(**{**fields, "reason": Phrase(**fields["reason"])}))
     return articles, last, failed

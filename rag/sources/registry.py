@@ -18,21 +18,11 @@ from rag.sources.content import (
     printable,
 )
 from rag.sources.readers import archives, docx, epub, feed, html, pdf, tables, text
-from rag.sources.scan import list_files
 from rag.types import Skipped
+from rag.wording import Phrase, phrase
 
 MAX_ARCHIVE_DEPTH = 3
 """How deep archives may be nested in each other."""
-
-
-def read_source(source: Path) -> ArticleIterator:
-    """Yield every article of a file or folder, in the order of their paths.
-
-    Raises:
-        SourceError: The source does not exist or cannot be listed.
-    """
-    for file in list_files(source).files:
-        yield from read_file(file.path, file.name)
 
 
 def read_file(path: Path, name: str) -> ArticleIterator:
@@ -66,34 +56,33 @@ def _read_content(content: Content) -> ArticleIterator:
         if reason := _unsupported_reason(content.format):
             raise UnreadableFile(reason)
         if content.depth > MAX_ARCHIVE_DEPTH:
-            raise UnreadableFile(
-                f"it contains archives nested more than {MAX_ARCHIVE_DEPTH} levels deep"
-            )
+            raise UnreadableFile(phrase("archives_nested_too_deeply", limit=MAX_ARCHIVE_DEPTH))
         yield from READERS[content.format](content)
-    except DecompressionBomb as reason:
+    except DecompressionBomb as error:
         if content.depth:
             raise  # the limit is that of the outermost file, which is given up as a whole
-        yield Skipped(content.name, str(reason))
-    except UnreadableFile as reason:
-        yield Skipped(content.name, str(reason))
+        yield Skipped(content.name, error.reason)
+    except UnreadableFile as error:
+        yield Skipped(content.name, error.reason)
     except MemoryError:
         raise
     except Exception as error:  # parsers raise anything when a file is damaged
         yield Skipped(content.name, _describe_error(error))
 
 
-def _describe_error(error: Exception) -> str:
+def _describe_error(error: Exception) -> Phrase:
     if isinstance(error, OSError) and error.strerror:
-        return f"it cannot be read: {error.strerror}"
-    return f"it cannot be parsed: {printable(str(error)) or type(error).__name__}"
+        return phrase("cannot_be_read", problem=error.strerror)
+    return phrase("cannot_be_parsed", problem=printable(str(error)) or type(error).__name__)
 
 
-def _unsupported_reason(suffix: str) -> str | None:
+def _unsupported_reason(suffix: str) -> Phrase | None:
     """Return why files with this suffix are skipped, or None if there is a reader for them."""
     if suffix.lower() in READERS:
         return None
-    format = f"the format {printable(suffix)}" if suffix else "a file without a suffix"
-    return f"{format} is not supported; supported are {known_formats()}"
+    if not suffix:
+        return phrase("no_suffix", formats=known_formats())
+    return phrase("unsupported_format", format=printable(suffix), formats=known_formats())
 
 
 def _read_zip(content: Content) -> ArticleIterator:

@@ -23,6 +23,7 @@ from rag.sources.protocol import (
 )
 from rag.sources.registry import read_file
 from rag.types import Article, Skipped
+from rag.wording import phrase
 
 _MAX_BATCH_ARTICLES = 256
 _MAX_BATCH_CHARACTERS = 4_000_000
@@ -93,7 +94,7 @@ def _read_batches(path: Path, name: str, timeout_s: float) -> Iterator[Batch]:
                 time.sleep(_RETRY_DELAY_S)
                 break
             if failed:
-                articles.append(Skipped(name, "it changes while it is being read"))
+                articles.append(Skipped(name, phrase("changes_while_read")))
             has_sent = True
             yield articles, last, failed
         else:

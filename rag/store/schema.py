@@ -21,6 +21,7 @@ from rag.store.snapshot import disk_full_error, read_only_error
 from rag.store.vectors import Ids, VectorBatches, Vectors
 from rag.text.tokens import searchable
 from rag.types import Article, ArticleFilter, Excerpt, Passage, Skipped
+from rag.wording import decode_phrase
 
 SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -216,7 +217,7 @@ def select_skipped(db: sqlite3.Connection, sources: Sequence[Path]) -> list[Skip
         " ORDER BY f.source, f.name, s.rowid",
         [str(path) for path in sources],
     )
-    return [Skipped(*row) for row in rows]
+    return [Skipped(path, decode_phrase(reason)) for path, reason in rows]
 
 
 def select_vectors(db: sqlite3.Connection, folder: Path, *, after: int = 0) -> VectorBatches:

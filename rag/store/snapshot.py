@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rag.errors import IndexDamaged, IndexUnusable, NoIndex
 from rag.files import atomic_write, sha256_file
 from rag.types import EncoderId
+from rag.wording import phrase
 
 VERSION = 3
 """Of the format: the next `rag index` migrates an earlier one; a later one is refused."""
@@ -126,7 +127,7 @@ def read_any_version(folder: Path) -> Snapshot:
         if (folder / VERSION_1_DATABASE).exists():
             raise _old_version_error(folder, 1) from None
         raise NoIndex(
-            f"There is no index in {folder}.", remedy="Run `rag index` to build it."
+            phrase("no_index", folder=str(folder)), remedy=phrase("build_index")
         ) from None
     except OSError as error:
         raise IndexUnusable(

@@ -41,11 +41,12 @@ from rag.store.snapshot import Snapshot
 from rag.text.chunking import searchable_metadata
 from rag.text.tokens import searchable
 from rag.types import Article, EncoderId, Excerpt, Passage, Skipped
+from rag.wording import encode_phrase, phrase
 
 COMMIT_INTERVAL_S = 2.0
 """Seconds of work that an interruption may lose, besides the passages that are being encoded."""
 
-DUPLICATE_ID = "another article of this source has the same id"
+DUPLICATE_ID = phrase("duplicate_id")
 """Reason for which an article is skipped."""
 
 
@@ -229,7 +230,7 @@ class IndexWriter:
             "INSERT INTO skipped VALUES (?, ?, ?, ?)",
             file,
             skipped.path,
-            skipped.reason,
+            encode_phrase(skipped.reason),
             skipped.reason == DUPLICATE_ID,
         )
 

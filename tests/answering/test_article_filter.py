@@ -96,7 +96,7 @@ def test_an_answer_uses_an_additional_index_as_well(
         )
     assert "Runa Holm" in answer.text
     assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
-    assert {"also:note.txt", "old.md"} <= {hit.passage.article_id for hit in answer.hits}
+    assert {"also:note.txt", "old.md"} <= {str(hit.passage.article) for hit in answer.hits}
 
 
 @pytest.mark.parametrize(

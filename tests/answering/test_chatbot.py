@@ -8,7 +8,6 @@ import pytest
 from rag.answering.chatbot import Chatbot
 from rag.answering.evidence import score_sentences, select_quotes
 from rag.answering.question import MAX_CHARACTERS
-from rag.answering.refusal import NO_ANSWER
 from rag.errors import QuestionError
 from rag.models.embedding.encoder import Encoder
 from rag.models.generation.base import PendingAnswer, TextStream
@@ -20,10 +19,12 @@ from rag.types import (
     ExtractiveAnswer,
     Message,
     Mode,
+    Refusal,
     SearchQuery,
     Stage,
     Strictness,
 )
+from rag.wording import Texts, load_locales, phrase
 
 
 class ScriptedGenerator:
@@ -293,12 +294,14 @@ def test_a_follow_up_question_is_searched_for_with_context_terms(chatbot: Chatbo
     assert answer.hits[0].passage.article_id == "lighthouse.md"
 
 
-def test_refusals_contribute_no_context_terms(chatbot: Chatbot) -> None:
+@pytest.mark.parametrize("language", sorted(load_locales()))
+def test_refusals_contribute_no_context_terms(chatbot: Chatbot, language: str) -> None:
+    text = phrase(Refusal.NO_EVIDENCE, question="Who composed it?").text_in(Texts(language))
     history = (
         Message(role="user", content="Who composed it?"),
-        Message(role="assistant", content=NO_ANSWER),
+        Message(role="assistant", content=text),
     )
-    assert "articles" not in final_answer(chatbot, "And why?", history).standalone_question
+    assert final_answer(chatbot, "And why?", history).standalone_question == "And why? (composed)"
 
 
 def test_a_general_generator_rewrites_a_follow_up_question(chatbot: Chatbot) -> None:

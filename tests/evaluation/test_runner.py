@@ -117,7 +117,7 @@ def test_runs_are_compared_question_by_question(chatbot: Chatbot, tmp_path: Path
 
 
 def make_result(confidence: float, mode: Mode, values: dict[str, float]) -> QuestionResult:
-    answer = Answer("?", "?", Stage.DONE, mode, "", (), "none", Timings(0.0), confidence=confidence)
+    answer = Answer("?", "?", Stage.DONE, mode, (), "none", Timings(0.0), confidence=confidence)
     return QuestionResult(HIGH, values, None, answer)
 
 

@@ -12,12 +12,12 @@ from fakes import FakeEncoder, SilentProgress
 from fixture_types import IndexBytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_files import read_source
 
 from rag.errors import IndexUnusable, NoIndex, SourceError
 from rag.indexing import repair
 from rag.indexing.sync import SyncReport, preview, remove, sync
 from rag.models.embedding.encoder import Encoder
-from rag.sources.registry import read_source
 from rag.store import snapshot
 from rag.store.reader import IndexReader
 from rag.store.vectors import recall
@@ -169,7 +169,7 @@ def test_of_two_articles_with_the_same_id_the_first_is_kept(workspace: Workspace
     rows = '{"id": "a", "text": "The first."}\n{"id": "a", "text": "The second."}\n'
     report = workspace.sync(workspace.source("news", {"r.jsonl": rows}))
     assert counts(report) == (1, 0, 0, 0)
-    assert [(s.path, s.reason) for s in report.skipped] == [
+    assert [(s.path, str(s.reason)) for s in report.skipped] == [
         ("a", "another article of this source has the same id")
     ]
     with IndexReader.open(workspace.index) as index:

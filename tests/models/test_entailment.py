@@ -62,7 +62,7 @@ def test_the_model_can_reject_a_sentence_that_the_words_support(
     checker = constant_model(tmp_path, cache, labels, predicted)
     (sentence,) = verify_draft(*SUPPORTED_CLAIM, [SOURCE], checker.predict).sentences
     assert sentence.verdict is verdict
-    assert ("checker" in sentence.reason) is (verdict is not Verdict.SUPPORTED)
+    assert ("checker" in str(sentence.reason)) is (verdict is not Verdict.SUPPORTED)
 
 
 def test_a_confident_model_accepts_a_sentence_that_is_only_worded_differently(

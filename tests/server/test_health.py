@@ -7,9 +7,14 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from rag.answering.chatbot import Chatbot
+from rag.errors import IndexUnusable
 from rag.server import health
+from rag.server.errors import INTERNAL_ERROR
 from rag.server.service import ChatService, Failed, Loading, Ready, ServiceState
 from rag.settings import load
+
+
+DAMAGED = IndexUnusable("It is damaged.", remedy="Rebuild it.")
 
 
 class FakeChatbot(Chatbot):
@@ -27,8 +32,12 @@ class FakeChatbot(Chatbot):
         (Loading(FakeChatbot("")), 503, "loading\n"),
         (Ready(FakeChatbot("")), 200, "ok\n"),
         (Ready(FakeChatbot("It is off.")), 200, "ok\nIt is off.\n"),
-        (Failed("There is no index."), 503, "There is no index.\n"),
-        (Failed("It is too large.", chatbot=FakeChatbot("")), 503, "It is too large.\n"),
+        (
+            Failed(IndexUnusable("It is damaged.", remedy="Rebuild it.")),
+            503,
+            "It is damaged. Rebuild it.\n",
+        ),
+        (Failed(INTERNAL_ERROR, chatbot=FakeChatbot("")), 503, f"{INTERNAL_ERROR}\n"),
     ],
 )
 def test_the_probe_reports_the_state(

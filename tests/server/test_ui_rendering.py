@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rag.answering.chatbot import Chatbot
 from rag.server.ui import rendering
 from rag.server.ui.conversations import Conversation, Conversations, Turn
-from rag.server.ui.i18n import Texts
 from rag.types import Article
+from rag.wording import Texts
 
 QUESTION = "How high is the lighthouse of Sant Oriol?"
 EN = Texts("en")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from source_files import (
     NEWS,
     read_article,
+    read_source,
     write_file,
     write_jsonl,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article
 
 TEXT = st.text(

@@ -25,13 +25,14 @@ from source_files import (
     docx_document,
     html_page,
     read_articles,
+    read_source,
     replace_part,
     skip_reason,
     write_file,
 )
 
 from rag.sources.process import ReaderProcess
-from rag.sources.registry import known_formats, read_source
+from rag.sources.registry import known_formats
 from rag.sources.scan import list_files
 from rag.types import Article, Skipped
 
@@ -193,8 +194,8 @@ def check_result(result: Article | Skipped) -> None:
     """Check what must hold for everything that is read, whatever is in the file."""
     if isinstance(result, Skipped):
         assert result.path
-        assert result.reason
-        assert result.reason.isprintable(), result
+        assert str(result.reason)
+        assert str(result.reason).isprintable(), result
         return
     assert result.text.strip()
     for value in (result.id, result.title, result.text):

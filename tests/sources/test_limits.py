@@ -15,6 +15,7 @@ from source_files import (
     build_epub,
     build_zip,
     read_articles,
+    read_source,
     replace_part,
     skip_reason,
     write_file,
@@ -22,8 +23,8 @@ from source_files import (
 
 from rag.sources import content
 from rag.sources.content import MAX_ARTICLE_BYTES
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
+from rag.wording import phrase
 
 
 def write_huge_line(path: Path, before: bytes, after: bytes) -> Path:
@@ -59,7 +60,7 @@ def test_a_line_larger_than_any_article_is_skipped_without_being_loaded(
     tracemalloc.stop()
     assert [type(result) for result in results] == expected_types
     (skipped,) = (result for result in results if isinstance(result, Skipped))
-    assert f"{MAX_ARTICLE_BYTES:,}" in skipped.reason
+    assert f"{MAX_ARTICLE_BYTES:,}" in str(skipped.reason)
     assert peak < 6 * MAX_ARTICLE_BYTES, "only a few chunks are in memory at a time"
 
 
@@ -78,7 +79,7 @@ def test_a_gzip_bomb_is_skipped(tmp_path: Path) -> None:
     )
     *rows, last = read_source(write_file(tmp_path, "r.jsonl.gz", compressed))
     assert isinstance(last, Skipped)
-    assert last.reason == "it unpacks to more than 200 times its size"
+    assert str(last.reason) == "it unpacks to more than 200 times its size"
     assert all(isinstance(row, Article) for row in rows)
 
 
@@ -126,7 +127,7 @@ def test_nested_archives_are_read_three_levels_deep(tmp_path: Path) -> None:
             assert isinstance(results[0], Article)
         else:
             assert isinstance(results[0], Skipped)
-            assert results[0].reason == "it contains archives nested more than 3 levels deep"
+            assert str(results[0].reason) == "it contains archives nested more than 3 levels deep"
         content = build_zip({"a.zip": content})
 
 
@@ -135,7 +136,7 @@ def test_the_unpacking_limit_is_shared_by_nested_archives(tmp_path: Path) -> Non
     for _ in range(2):
         content = build_zip({f"{number}.zip": content for number in range(40)})
     results = list(read_source(write_file(tmp_path, "a.zip", content)))
-    assert results[-1] == Skipped("a.zip", "it unpacks to more than 200 times its size")
+    assert results[-1] == Skipped("a.zip", phrase("unpacks_to_times", limit=200))
     assert len(results) < 20
 
 
@@ -148,4 +149,4 @@ def test_an_archive_with_too_many_files_is_skipped(
     results = list(
         read_source(write_file(tmp_path, "a.zip", build_zip({"a.zip": inner, "b.zip": inner})))
     )
-    assert results[-1] == Skipped("a.zip", "it contains more than 100 files")
+    assert results[-1] == Skipped("a.zip", phrase("too_many_files_packed", limit=100))

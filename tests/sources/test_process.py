@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+from source_files import read_source
 from test_imports import HEAVY, loaded_by
 
 from rag.errors import SourceError
 from rag.sources import process
 from rag.sources.process import ReaderProcess, ReadResult
-from rag.sources.registry import READERS, read_source
+from rag.sources.registry import READERS
 from rag.sources.scan import list_files
 from rag.types import Article, Skipped
 
@@ -34,7 +35,11 @@ def read_folder(
 def summarise(batches: list[ReadResult]) -> list[tuple[str, str, bool]]:
     """Return the file, the text or reason, and whether the file failed, of everything read."""
     return [
-        (batch.file.name, entry.text if isinstance(entry, Article) else entry.reason, batch.failed)
+        (
+            batch.file.name,
+            entry.text if isinstance(entry, Article) else str(entry.reason),
+            batch.failed,
+        )
         for batch in batches
         for entry in batch.articles
     ]

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from source_files import NEWS, read_article, skip_reason, write_file
+from source_files import NEWS, read_article, read_source, skip_reason, write_file
 
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
 
 
@@ -29,8 +28,8 @@ def test_an_unsupported_format_is_skipped_and_the_reason_lists_the_supported_one
     (result,) = read_source(write_file(tmp_path, name, NEWS).parent)
     assert isinstance(result, Skipped)
     assert result.path == name
-    assert (Path(name).suffix or "without a suffix") in result.reason
-    assert all(suffix in result.reason for suffix in (".txt", ".html", ".pdf", ".gz"))
+    assert (Path(name).suffix or "without a suffix") in str(result.reason)
+    assert all(suffix in str(result.reason) for suffix in (".txt", ".html", ".pdf", ".gz"))
 
 
 def test_the_case_of_a_suffix_does_not_matter(tmp_path: Path) -> None:

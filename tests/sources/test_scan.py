@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from source_files import NEWS, write_file
+from source_files import NEWS, read_source, write_file
 
 from rag.errors import SourceError
-from rag.sources.registry import read_source
 from rag.sources.scan import list_files
 from rag.types import Article
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from rag.types import Answer, Article, ArticleRef, Citation, Excerpt, Hit, Message, Mode, Stage
 
@@ -152,8 +152,7 @@ class Conversations:
 FindArticle = Callable[[ArticleRef], Article | None]
 """Reads an article; returns None when there is none."""
 
-# Answers with other fields were stored by another version, and cannot be shown as they were.
-_ANSWER = TypeAdapter(Answer, config=ConfigDict(extra="forbid"))
+_ANSWER = TypeAdapter(Answer)
 
 
 def to_stored(conversation: Conversation) -> dict[str, Any]:
@@ -215,6 +214,8 @@ def _restore_turn(stored: Any, find_article: FindArticle, outdated_note: str) ->
     try:
         stored_answer = _ANSWER.validate_python(stored["answer"])
     except ValidationError:
+        return turn
+    if "text" in stored["answer"]:  # an earlier version stored texts instead of codes
         return turn
     answer = _restore_answer(stored_answer, find_article)
     return replace(turn, note=outdated_note) if answer is None else replace(turn, answer=answer)

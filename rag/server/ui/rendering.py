@@ -226,10 +226,10 @@ def uploads(own: Uploads, t: Texts, *, indexing: bool = False) -> str:
         "uploads",
         t=t,
         progress=t("uploads_reading", percent=percent) if indexing else "",
-        problem=own.problem,
+        problem=own.problem.text_in(t) if own.problem else "",
         names=own.names,
         count=own.index.article_count if own.index else 0,
-        skipped=[(Path(skipped.path).name, skipped.reason) for skipped in own.skipped],
+        skipped=[(Path(skipped.path).name, skipped.reason.text_in(t)) for skipped in own.skipped],
     )
 
 

@@ -13,6 +13,7 @@ from zipfile import ZipInfo
 
 from rag.sources.content import ArticleIterator, Content, Reader, UnpackedStream, safe_path
 from rag.types import Skipped
+from rag.wording import Phrase, phrase
 
 _MACOS_METADATA_FOLDER = "__MACOSX"
 _ENCRYPTED = 0x1  # bit of an entry's flags
@@ -33,7 +34,7 @@ def read_gzip(content: Content, read_content: Reader) -> ArticleIterator:
 def read_zip(
     content: Content,
     read_content: Reader,
-    unsupported_reason: Callable[[str], str | None],
+    unsupported_reason: Callable[[str], Phrase | None],
 ) -> ArticleIterator:
     """Read every file of a ZIP archive under a name such as `archive.zip/inner/path.html`.
 
@@ -53,7 +54,7 @@ def read_zip(
             if reason := unsupported_reason(suffix):
                 yield Skipped(name, reason)
             elif entry.flag_bits & _ENCRYPTED:
-                yield Skipped(name, "it is encrypted; pack it again without a password")
+                yield Skipped(name, phrase("packed_file_encrypted"))
             else:
                 with archive.open(entry) as unpacked:
                     packed = _packed_content(content, unpacked.read, name, suffix.lower())

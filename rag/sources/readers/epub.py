@@ -17,6 +17,7 @@ from rag.sources.content import (
 )
 from rag.sources.markup import parse_html, visible_text
 from rag.types import Skipped
+from rag.wording import phrase
 
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 
@@ -40,11 +41,11 @@ def read_epub(content: Content) -> ArticleIterator:
                     yield build_article(location, chapter)
             except DecompressionBomb:
                 raise
-            except UnreadableFile as reason:
+            except UnreadableFile as error:
                 is_empty = False
-                yield Skipped(location, str(reason))
+                yield Skipped(location, error.reason)
     if is_empty:
-        raise UnreadableFile("it contains no text")
+        raise UnreadableFile(phrase("no_text"))
 
 
 def _chapter_fields(book: Mapping[str, Any], page: bytes) -> Mapping[str, Any]:
@@ -83,9 +84,9 @@ def _read_part(archive: ZipFile, path: str, content: Content) -> bytes:
     try:
         entry = archive.getinfo(path)
     except KeyError:
-        raise UnreadableFile(f"its part {path!r} is missing") from None
+        raise UnreadableFile(phrase("part_missing", path=repr(path))) from None
     if entry.file_size > MAX_ARTICLE_BYTES:
-        raise UnreadableFile(f"its part {path!r} is larger than {MAX_ARTICLE_BYTES:,} bytes")
+        raise UnreadableFile(phrase("part_too_large", path=repr(path), limit=MAX_ARTICLE_BYTES))
     content.budget.add_bytes(entry.file_size)
     return archive.read(entry)
 
@@ -97,4 +98,4 @@ def _parse_xml(content: bytes) -> Any:
     try:
         return fromstring(content, parser)
     except XMLSyntaxError as error:
-        raise UnreadableFile(f"it contains invalid XML: {error.msg}") from None
+        raise UnreadableFile(phrase("invalid_xml", problem=str(error.msg))) from None

@@ -7,6 +7,7 @@ from rag.sources.articles import build_article, one_line
 from rag.sources.content import ArticleIterator, Content, UnreadableFile
 from rag.sources.markup import parse_html, visible_text
 from rag.types import Article, Skipped
+from rag.wording import phrase
 
 
 def read_feed(content: Content) -> ArticleIterator:
@@ -15,16 +16,16 @@ def read_feed(content: Content) -> ArticleIterator:
 
     document = content.read_bytes()
     if b"<!ENTITY" in document.replace(b"\0", b""):  # UTF-16 has null bytes in between
-        raise UnreadableFile("it declares its own entities, which are never expanded")
+        raise UnreadableFile(phrase("declares_entities"))
     feed = feedparser.parse(io.BytesIO(document), sanitize_html=False, resolve_relative_uris=False)
     if not feed.get("version"):
-        raise UnreadableFile("it is not a readable RSS or Atom feed")
+        raise UnreadableFile(phrase("not_a_feed"))
     for number, entry in enumerate(feed.entries, start=1):
         location = f"{content.name}#{number}"
         try:
             yield _build_entry(location, entry, feed.feed.get("title"))
-        except UnreadableFile as reason:
-            yield Skipped(location, str(reason))
+        except UnreadableFile as error:
+            yield Skipped(location, error.reason)
 
 
 def _build_entry(location: str, entry: Any, publisher: str | None) -> Article:

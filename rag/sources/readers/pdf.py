@@ -5,6 +5,7 @@ from typing import IO, Any
 
 from rag.sources.articles import build_article
 from rag.sources.content import MAX_ARTICLE_BYTES, ArticleIterator, Content, UnreadableFile
+from rag.wording import phrase
 
 MAX_PAGES = 20_000
 """Most pages of a PDF; a file that claims more is not a real document."""
@@ -18,7 +19,7 @@ def read_pdf(content: Content) -> ArticleIterator:
         text, page_starts = _extract_text(document)
         metadata = document.get_metadata_dict()
     if not text.strip():
-        raise UnreadableFile("it contains no text, only images; run text recognition (OCR) over it")
+        raise UnreadableFile(phrase("only_images"))
     date = _DATE.match(metadata["CreationDate"])
     yield build_article(
         content.name,
@@ -38,20 +39,20 @@ def _open(stream: IO[bytes]) -> Any:
         return PdfDocument(stream)
     except PdfiumError as error:
         if "password" in str(error).lower():
-            raise UnreadableFile("it is encrypted; save it without a password") from None
-        raise UnreadableFile("it is not a valid PDF") from None
+            raise UnreadableFile(phrase("encrypted")) from None
+        raise UnreadableFile(phrase("not_a_pdf")) from None
 
 
 def _extract_text(document: Any) -> tuple[str, tuple[int, ...]]:
     """Return the text of all pages, and the offsets at which they start."""
     if len(document) > MAX_PAGES:
-        raise UnreadableFile(f"it has more than {MAX_PAGES:,} pages")
+        raise UnreadableFile(phrase("too_many_pages", limit=MAX_PAGES))
     text, page_starts = "", []
     for number in range(len(document)):
         page_starts.append(len(text))
         text += _page_text(document, number)
         if len(text) > MAX_ARTICLE_BYTES:
-            raise UnreadableFile(f"it is longer than {MAX_ARTICLE_BYTES:,} characters")
+            raise UnreadableFile(phrase("too_many_characters", limit=MAX_ARTICLE_BYTES))
     return text, tuple(page_starts)
 
 

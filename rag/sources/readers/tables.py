@@ -20,6 +20,7 @@ from rag.sources.content import (
     describe_wrong_encoding,
 )
 from rag.types import Skipped
+from rag.wording import phrase
 
 _COLUMNS = ("id", "title", "text", "date", "source", "url")
 _PARQUET_BATCH_ROWS = 64
@@ -34,8 +35,8 @@ def read_jsonl(content: Content) -> ArticleIterator:
                 raise line
             if line.strip():
                 yield build_row_article(location, _parse_object(line))
-        except UnreadableFile as reason:
-            yield Skipped(location, str(reason))
+        except UnreadableFile as error:
+            yield Skipped(location, error.reason)
 
 
 def _lines(content: Content) -> Iterator[str | UnreadableFile]:
@@ -50,26 +51,27 @@ def _lines(content: Content) -> Iterator[str | UnreadableFile]:
         if len(line) > MAX_ARTICLE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_ARTICLE_BYTES)
-            yield UnreadableFile(f"the line is longer than {MAX_ARTICLE_BYTES:,} bytes")
+            yield UnreadableFile(phrase("line_too_long", limit=MAX_ARTICLE_BYTES))
             continue
         try:
             yield decode(line, encoding)
-        except UnreadableFile as reason:
-            yield reason
+        except UnreadableFile as error:
+            yield error
 
 
 def _parse_object(line: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line.rstrip())  # with the line end, an error would be on the next line
     except json.JSONDecodeError as error:
-        raise UnreadableFile(f"not JSON: {error.msg} at column {error.colno}") from None
+        raise UnreadableFile(
+            phrase("invalid_json", problem=error.msg, column=error.colno)
+        ) from None
     except ValueError:  # the only other error that Python's parser raises
-        reason = "not an article: it contains a number with thousands of digits"
-        raise UnreadableFile(reason) from None
+        raise UnreadableFile(phrase("number_too_long")) from None
     except RecursionError:
-        raise UnreadableFile("not an article: JSON nested too deeply") from None
+        raise UnreadableFile(phrase("nested_too_deeply")) from None
     if not isinstance(row, dict):
-        raise UnreadableFile(f"not an object but {type(row).__name__}")
+        raise UnreadableFile(phrase("not_an_object", type=type(row).__name__))
     return row
 
 
@@ -89,11 +91,11 @@ def read_csv(content: Content) -> ArticleIterator:
         except UnicodeError:
             raise UnreadableFile(describe_wrong_encoding(encoding)) from None
         except csv.Error as error:
-            raise UnreadableFile(f"it is not valid CSV from row {row} on: {error}") from None
+            raise UnreadableFile(phrase("invalid_csv", row=row, problem=str(error))) from None
         except DecompressionBomb:
             raise
-        except UnreadableFile as reason:
-            yield Skipped(f"{content.name}#{row}", str(reason))
+        except UnreadableFile as error:
+            yield Skipped(f"{content.name}#{row}", error.reason)
 
 
 def _bounded_lines(file: TextIO) -> Iterator[str]:
@@ -122,13 +124,13 @@ def read_parquet(content: Content) -> ArticleIterator:
                 location = f"{content.name}#{row}"
                 try:
                     yield build_row_article(location, _parquet_row(batch, index))
-                except UnreadableFile as reason:
-                    yield Skipped(location, str(reason))
+                except UnreadableFile as error:
+                    yield Skipped(location, error.reason)
 
 
 def _parquet_row(batch: Any, index: int) -> Mapping[str, Any]:
     values = {name: batch.column(name)[index].as_py() for name in batch.schema.names}
     if isinstance(values["text"], str) and len(values["text"]) > MAX_ARTICLE_BYTES:
-        raise UnreadableFile(f"its text is longer than {MAX_ARTICLE_BYTES:,} characters")
+        raise UnreadableFile(phrase("text_too_long", limit=MAX_ARTICLE_BYTES))
     date: Any = values.get("date")
     return values | {"date": date.isoformat() if hasattr(date, "isoformat") else date}

@@ -6,6 +6,7 @@ from typing import Any
 
 from rag.sources.articles import build_article
 from rag.sources.content import ArticleIterator, Content, UnreadableFile
+from rag.wording import phrase
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*\r?$", re.MULTILINE)
@@ -40,14 +41,13 @@ def _parse_front_matter(front_matter: str) -> Mapping[str, Any]:
     import yaml
 
     if len(front_matter) > _MAX_FRONT_MATTER_LENGTH:
-        reason = f"its front matter is longer than {_MAX_FRONT_MATTER_LENGTH:,} characters"
-        raise UnreadableFile(reason)
+        raise UnreadableFile(phrase("front_matter_too_long", limit=_MAX_FRONT_MATTER_LENGTH))
     try:
         # BaseLoader makes no objects, and keeps every scalar a string: a date stays as written.
         metadata = yaml.load(front_matter, Loader=yaml.CBaseLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
-        reason = str(getattr(error, "problem", None) or "nested too deeply")
-        raise UnreadableFile(f"its front matter is not valid YAML: {reason}") from None
+        problem = str(getattr(error, "problem", None) or "nested too deeply")
+        raise UnreadableFile(phrase("invalid_yaml", problem=problem)) from None
     if not isinstance(metadata, dict):
-        raise UnreadableFile("its front matter is not a mapping of keys to values")
+        raise UnreadableFile(phrase("front_matter_not_mapping"))
     return metadata

@@ -18,12 +18,13 @@ from source_files import (
     html_page,
     read_article,
     read_articles,
+    read_source,
     skip_reason,
     write_file,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
+from rag.wording import phrase
 
 
 def test_every_file_of_an_archive_is_read_by_the_reader_of_its_format(tmp_path: Path) -> None:
@@ -164,5 +165,8 @@ def test_a_truncated_gzip_file_gives_the_rows_before_its_end(tmp_path: Path) -> 
     assert all(isinstance(row, Article) for row in before)
     assert last == Skipped(
         "r.jsonl.gz",
-        "it cannot be parsed: Compressed file ended before the end-of-stream marker was reached",
+        phrase(
+            "cannot_be_parsed",
+            problem="Compressed file ended before the end-of-stream marker was reached",
+        ),
     )

@@ -10,11 +10,11 @@ from source_files import (
     build_zip,
     html_page,
     read_articles,
+    read_source,
     skip_reason,
     write_file,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
 
 
@@ -45,8 +45,8 @@ def test_a_missing_or_damaged_chapter_does_not_affect_the_others(tmp_path: Path)
     assert isinstance(missing, Skipped)
     assert isinstance(damaged, Skipped)
     assert isinstance(readable, Article)
-    assert missing.reason == "its part 'OEBPS/text/a.xhtml' is missing"
-    assert "null bytes" in damaged.reason
+    assert str(missing.reason) == "its part 'OEBPS/text/a.xhtml' is missing"
+    assert "null bytes" in str(damaged.reason)
     assert readable.text == MORE
 
 

@@ -11,12 +11,13 @@ from source_files import (
     html_page,
     read_article,
     read_articles,
+    read_source,
     skip_reason,
     write_file,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
+from rag.wording import phrase
 
 
 @pytest.mark.parametrize("name", ["a.rss", "a.xml"])
@@ -49,7 +50,7 @@ def test_an_entry_without_text_does_not_affect_the_others(tmp_path: Path) -> Non
     empty, readable = read_source(
         write_file(tmp_path, "a.rss", RSS.replace(NEWS, " ").replace(MORE, " ", 1))
     )
-    assert empty == Skipped("a.rss#1", "it contains no text")
+    assert empty == Skipped("a.rss#1", phrase("no_text"))
     assert isinstance(readable, Article)
 
 

@@ -10,12 +10,12 @@ from source_files import (
     PAGE_BODY,
     html_page,
     read_article,
+    read_source,
     skip_reason,
     write_file,
 )
 
 from rag.sources.readers import html
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
 
 

@@ -11,12 +11,12 @@ from source_files import (
     NEWS,
     build_parquet,
     read_articles,
+    read_source,
     skip_reason,
     write_file,
     write_jsonl,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article, Skipped
 
 
@@ -85,7 +85,7 @@ def test_an_invalid_row_is_skipped_by_its_number_and_the_others_are_read(
     before, invalid, after = read_source(path)
     assert isinstance(invalid, Skipped)
     assert invalid.path == "r.jsonl#2"
-    assert expected in invalid.reason
+    assert expected in str(invalid.reason)
     assert isinstance(before, Article)
     assert isinstance(after, Article)
     assert (before.text, after.id, after.text) == ("before", "r.jsonl#4", "after")
@@ -137,7 +137,7 @@ def test_every_parquet_row_is_an_article(tmp_path: Path) -> None:
 def test_invalid_parquet_rows_do_not_affect_the_others(tmp_path: Path) -> None:
     texts = [NEWS, None, "", "a\0b", "x" * 20_000_001, MORE]
     rows = list(read_source(write_file(tmp_path, "r.parquet", build_parquet(text=texts))))
-    assert [row.text if isinstance(row, Article) else row.reason for row in rows] == [
+    assert [row.text if isinstance(row, Article) else str(row.reason) for row in rows] == [
         NEWS,
         "its text is not a string but NoneType",
         "it contains no text",

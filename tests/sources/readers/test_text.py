@@ -8,11 +8,11 @@ import pytest
 from source_files import (
     NEWS,
     read_article,
+    read_source,
     skip_reason,
     write_file,
 )
 
-from rag.sources.registry import read_source
 from rag.types import Article
 
 
