@@ -89,6 +89,7 @@ class AnswerTask:
                     if self._stopped.is_set():
                         return
         except RagError as error:
+            logger.warning("A question could not be answered. %s", error)
             self.error = error
         except Exception:
             logger.exception("A question could not be answered.")

@@ -13,7 +13,6 @@ from rag.server.errors import INTERNAL_ERROR
 from rag.server.service import ChatService, Failed, Loading, Ready, ServiceState
 from rag.settings import load
 
-
 DAMAGED = IndexUnusable("It is damaged.", remedy="Rebuild it.")
 
 

@@ -340,5 +340,5 @@ def render_status(service: ChatService, t: Texts) -> str:
 
 
 def _generator_problem(problem: str, t: Texts) -> str:
-    """Return why the language model is off: English text for the operator, who also has the log."""
+    """Return why the language model is off: English text for the operator."""
     return problem if t.language == DEFAULT_LANGUAGE else t("generator_off")
