@@ -115,11 +115,12 @@ def test_every_code_is_rendered_in_every_language_and_recognised(
     assert decode_phrase(encode_phrase(said)) == said
 
 
-@pytest.mark.parametrize("code", sorted({*KEYS_OF_ENUMS, *(code for code, _ in phrase_calls())}))
+@pytest.mark.parametrize(
+    "code", sorted({*KEYS_OF_ENUMS, *(code for code, _ in phrase_calls())} - {"untranslated"})
+)
 def test_the_german_text_of_a_code_is_not_the_english_one(code: str) -> None:
     said = Phrase(code, dict.fromkeys(placeholders(code), 2))
-    same = {"untranslated", "newest"} & {code}
-    assert same or said.text_in(Texts("de")) != str(said)
+    assert said.text_in(Texts("de")) != str(said)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
+from fakes import SilentProgress
 
 from rag.answering.chatbot import Chatbot
+from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
+from rag.server.service import ChatService
 from rag.server.uploads import Uploads
+from rag.settings import load
 from rag.types import ArticleRef, Origin
 
 QUESTION = "How high is the lighthouse of Sant Oriol?"
@@ -51,6 +56,28 @@ def test_an_uploaded_article_does_not_replace_one_of_the_index(
     assert "99 metres" in texts[ArticleRef(Origin.UPLOADS, "lighthouse.md")]
     ids = [hit["article_id"] for hit in answer.as_json()["hits"]]
     assert {"lighthouse.md", "also:lighthouse.md"} <= set(ids)
+
+
+def test_an_article_whose_id_begins_like_that_of_an_upload_can_be_opened(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    rows = write(tmp_path, "rows.jsonl", '{"id": "also:note.txt", "text": "Of the index."}')
+    index = tmp_path / "index"
+    sync(index, encoder, [Path(rows)], rebuild=False, progress=SilentProgress())
+    service = ChatService(load(index=index, uploads="shared"))
+    uploads = service.sessions.open_uploads("", encoder)
+    uploads.add([write(tmp_path, "note.txt", "Of a reader.")])
+    texts = {
+        origin: service.find_article(ArticleRef(origin, id), "")
+        for origin, id in ((Origin.INDEX, "also:note.txt"), (Origin.UPLOADS, "note.txt"))
+    }
+    assert {origin: article and article.text for origin, article in texts.items()} == {
+        Origin.INDEX: "Of the index.",
+        Origin.UPLOADS: "Of a reader.",
+    }
+    with start_blocking_portal() as portal:
+        assert portal.call(service.article, "also:note.txt").text == "Of the index."
+    uploads.close()
 
 
 def test_a_file_that_cannot_be_read_leaves_the_others_as_they_were(
