@@ -96,8 +96,8 @@ class Phrase:
 
 
 def phrase(code: str, **values: Value) -> Phrase:
-    """Return the phrase with these values."""
-    return Phrase(code, values)
+    """Return the phrase with these values; `code` may be the member of an enumeration."""
+    return Phrase(str(code), values)
 
 
 def encode_phrase(phrase: Phrase) -> str:

@@ -42,10 +42,10 @@ def answer_to(page: Page, question: str) -> Locator:
 
 def test_a_quotation_and_the_reason_for_a_rejected_sentence_are_in_german(german: Page) -> None:
     answer = answer_to(german, BRIDGE)
-    expect(answer.locator(".text")).to_have_text(
-        "„The harbour bridge of Lindow is 412 metres long and cost 96 million crowns“, heißt es in"
-        " Harbour bridge of Lindow opens to traffic (2031-05-04). [1]"
-    )
+    text = answer.locator(".text")
+    expect(text).to_contain_text("„The harbour bridge of Lindow is 412 metres long")
+    expect(text).to_contain_text("“, heißt es in Harbour bridge of Lindow opens to traffic")
+    expect(text).not_to_contain_text("says")
     answer.locator("summary").first.click()
     expect(answer.locator("li")).to_have_text(
         f"{FALSE_DRAFT} im Widerspruch zur Quelle: statt „512“ steht dort „412“"
