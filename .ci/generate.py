@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 from rag.models.registry import as_table
@@ -11,16 +12,19 @@ ROOT = Path(__file__).parent.parent
 SETTINGS_FILE = ROOT / "docs" / "settings.md"
 MODELS_FILE = ROOT / "docs" / "models.md"
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+SPACE_EXTRAS = ("server", "mcp", "formats")
 LLAMA_CPP = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
 
 
 def requirements() -> str:
-    """Return requirements.txt for a Space: every dependency except gradio.
+    """Return requirements.txt for a Space: what the page needs, with all formats, except gradio.
 
     The Space installs gradio itself, in the version of rag/deploy/space-readme.md.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    dependencies = [line for line in project["dependencies"] if not line.startswith("gradio")]
+    extras = [project["optional-dependencies"][name] for name in SPACE_EXTRAS]
+    dependencies = sorted({*project["dependencies"], *chain.from_iterable(extras)})
+    dependencies = [line for line in dependencies if not line.startswith("gradio")]
     head = [
         "# Generated from pyproject.toml by `make fix`, for Hugging Face Spaces.",
         f"--extra-index-url {CPU_TORCH}",

@@ -15,7 +15,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "index/README.md": "index-files.md",
-    "rag/models/weights/README.md": "adapter.md",
+    "rag/models/weights/README.md": "reader.md",
     "LICENSE": "LICENSE",
 }
 """Path in the repository → path in the site. A page docs/x.md is x.md in the site."""

@@ -1,14 +1,13 @@
 """Accuracy of answers: `python benchmarks/answers.py SET [QUESTIONS] [--leave-out N]`.
 
-Asks a fixed sample of a dataset's questions (200), a third of them unanswerable, and scores the
-generator's draft alone, the quotation alone, and the whole answer. With --leave-out, every Nth article
-that questions are about is left out of the index, and its questions are the unanswerable ones.
+Asks a fixed sample of a dataset's questions (200), a third of them unanswerable. With --leave-out, every
+Nth article that is asked about is left out of the index, and its questions are the unanswerable ones.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,24 +15,21 @@ from statistics import median
 from common import Row, build_index, rows, sample, table
 
 from rag.answering.chatbot import Chatbot
-from rag.answering.evidence import score_sentences, select_quotes
-from rag.answering.quote import quote_evidence
 from rag.evaluation.runner import contains_answer, f1
 from rag.settings import load
-from rag.types import Answer, Mode, SearchQuery
+from rag.types import Answer, Mode
 
 
 @dataclass(frozen=True)
 class QuestionResult:
-    """A question, its answer, and the answers of the parts alone; None is a refusal."""
+    """A question and its answer."""
 
     row: Row
     answer: Answer
-    draft: str | None
-    quotation: str | None
 
     @property
-    def whole(self) -> str | None:
+    def text(self) -> str | None:
+        """The answer's text; None for a refusal."""
         return None if self.answer.mode is Mode.REFUSED else self.answer.text
 
 
@@ -48,14 +44,10 @@ def main(data: Path, sample_size: int, leave_out: int) -> None:
         [q for q in questions if not q.get("unanswerable")], sample_size - sample_size // 3
     )
     unanswerable = sample([q for q in questions if q.get("unanswerable")], sample_size // 3)
-    results = [ask(chatbot, row) for row in [*answerable, *unanswerable]]
-    variants: dict[str, Callable[[QuestionResult], str | None]] = {
-        "draft alone": lambda result: result.draft,
-        "quotation alone": lambda result: result.quotation,
-        "the whole": lambda result: result.whole,
-    }
-    lines = [[name, *score_row(results, variant)] for name, variant in variants.items()]
-    print(table(["answered by", *SCORE_COLUMNS], lines))
+    results = [
+        QuestionResult(row, chatbot.answer(row["question"])) for row in [*answerable, *unanswerable]
+    ]
+    print(table(SCORE_COLUMNS, [score_row(results)]))
     print()
     print(table(["measure", "value"], summary_rows(chatbot, results)))
 
@@ -79,16 +71,6 @@ def leave_out_articles(data: Path, questions: list[Row], step: int) -> tuple[Pat
     ]
 
 
-def ask(chatbot: Chatbot, row: Row) -> QuestionResult:
-    *_, answer = chatbot.ask(row["question"])
-    question = SearchQuery(row["question"])
-    evidence = score_sentences(question, answer.hits, chatbot.encoder, chatbot.index.idf)
-    refused = answer.mode is Mode.REFUSED
-    draft = " ".join(s.text for s in answer.sentences if not s.quoted)
-    quotation = None if refused else quote_evidence(select_quotes(question, evidence)).text
-    return QuestionResult(row, answer, None if refused else draft, quotation)
-
-
 SCORE_COLUMNS = [
     "right",
     "wrong",
@@ -100,15 +82,13 @@ SCORE_COLUMNS = [
 ]
 
 
-def score_row(
-    results: Sequence[QuestionResult], variant: Callable[[QuestionResult], str | None]
-) -> list[str]:
+def score_row(results: Sequence[QuestionResult]) -> list[str]:
     answerable = [
-        (result.row["answers"], variant(result))
+        (result.row["answers"], result.text)
         for result in results
         if not result.row.get("unanswerable")
     ]
-    unanswerable = [variant(result) for result in results if result.row.get("unanswerable")]
+    unanswerable = [result.text for result in results if result.row.get("unanswerable")]
     answered = [(answers, text) for answers, text in answerable if text is not None]
     right = sum(contains_answer(text, answers) for answers, text in answered)
     best_f1 = [max(f1(text, answer) for answer in answers) for answers, text in answered]
@@ -137,8 +117,8 @@ def summary_rows(chatbot: Chatbot, results: Sequence[QuestionResult]) -> list[li
         result
         for result in results
         if not result.row.get("unanswerable")
-        and result.whole
-        and contains_answer(result.whole, result.row["answers"])
+        and result.text
+        and contains_answer(result.text, result.row["answers"])
     ]
     cited_right = sum(
         any(

@@ -10,22 +10,26 @@ from zlib import crc32
 
 from common import rows, table
 
-from rag.answering.verify import verify_claim
+from rag.answering.loading import build_entailment_model, build_reader
+from rag.answering.verify import Verifier
+from rag.settings import load
 from rag.types import Excerpt, Verdict
 
 FULLY_ATTRIBUTABLE = "Fully attributable"
 
 
 def main(claims: Path) -> None:
+    settings = load()
+    verifier = Verifier(build_entailment_model(settings) or build_reader(settings))
     lines = []
     for split in ("tuned", "other"):
         accepted: dict[bool, list[bool]] = {True: [], False: []}
         for row in rows(claims):
             if (crc32(row["id"].encode()) % 2 == 0) == (split == "tuned"):
                 text = row["evidence"]
-                judgement = verify_claim(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
+                result = verifier.verify(row["claim"], "", [Excerpt("", "", 0, len(text), text)])
                 accepted[row["label"] == FULLY_ATTRIBUTABLE].append(
-                    judgement.verdict is Verdict.SUPPORTED
+                    result.verdict is Verdict.SUPPORTED
                 )
         true_positive_rate, false_positive_rate = (
             sum(accepted[is_supported]) / len(accepted[is_supported])

@@ -18,11 +18,12 @@ from common import build_dataset_index, rows, sample, table
 from llama_cpp import Llama, llama_cpp
 
 from rag.answering.chatbot import Chatbot
+from rag.answering.loading import build_reader
 from rag.models.embedding.encoder import Encoder
 from rag.models.embedding.minilm import Network
 from rag.models.generation.llama import LlamaGenerator
 from rag.models.generation.llama_slot import SLICE
-from rag.models.resolve import adapter_file, generator_file
+from rag.models.resolve import generator_file
 from rag.settings import Settings, load
 from rag.store.reader import IndexReader
 from rag.store.vectors import VectorIndex
@@ -104,9 +105,9 @@ def open_in_process(settings: Settings) -> Chatbot:
     """Return a chatbot whose generator runs in this process, so that its calls can be timed."""
     encoder = Encoder.from_settings(settings)
     name, cache = settings.generator, settings.cache
-    file, adapter = generator_file(name, cache), adapter_file(name, cache)
-    generator = LlamaGenerator(name, file, cache, settings.threads, adapter)
-    return Chatbot(IndexReader.open(settings.index, encoder=encoder.id), encoder, generator)
+    generator = LlamaGenerator(name, generator_file(name, cache), cache, settings.threads)
+    index = IndexReader.open(settings.index, encoder=encoder.id)
+    return Chatbot(index, encoder, generator, build_reader(settings))
 
 
 def stage_rows(answers: Sequence[Answer]) -> list[list[str]]:

@@ -13,7 +13,7 @@ from common import SEED, table
 from rag.answering.question import MAX_CHARACTERS
 from rag.errors import QuestionError
 from rag.models.generation.llama import CONTEXT, LlamaGenerator
-from rag.models.generation.prompts import EXTRACTIVE, TINY, compose, general_profile
+from rag.models.generation.prompts import TINY, compose, general_profile
 from rag.models.resolve import SMOLLM2, generator_file
 from rag.settings import load
 from rag.types import Excerpt
@@ -38,7 +38,7 @@ def main(cases: int) -> None:
     rng = random.Random(SEED)
     outcomes = Counter[str]()
     for _ in range(cases):
-        profile = rng.choice([TINY, EXTRACTIVE, general_profile(2048)])
+        profile = rng.choice([TINY, general_profile(2048)])
         question = random_text(rng, MAX_CHARACTERS)
         sources = [excerpt(random_text(rng, 4000)) for _ in range(rng.randint(0, 8))]
         limit = CONTEXT - profile.answer_tokens

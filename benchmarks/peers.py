@@ -3,7 +3,7 @@
 Needs an extra, in a separate environment (it requires an older huggingface_hub): `pip install -e
 '.[peers]'`. Asks LlamaIndex, LangChain, txtai and Footnote a fixed sample of a dataset's questions
 (100), one after the other in one process, in rotating order, with the same articles, encoder and
-generator (the same file; Footnote with and without its adapter). Every third title is left out of all
+generator (the same file). Every third title is left out of all
 indexes, and a third of the questions are about those. An answer is right if it contains one of the
 expected strings, whatever else it says. --save writes all answers, as JSON Lines.
 
@@ -237,13 +237,8 @@ def txtai(settings: Settings, articles: Path, context: int) -> Ask:
     return ask
 
 
-def footnote_without_adapter(settings: Settings, articles: Path, context: int) -> Ask:
-    return footnote(settings.model_copy(update={"adapter": "off"}), articles, context)
-
-
 SYSTEMS = {
     "Footnote": footnote,
-    "Footnote, adapter off": footnote_without_adapter,
     "LlamaIndex": llamaindex,
     "LangChain": langchain,
     "txtai": txtai,
@@ -255,7 +250,7 @@ def encoder(settings: Settings) -> str:
 
 
 def generator(settings: Settings) -> str:
-    """Return the file that Footnote runs without its adapter, since the others have none."""
+    """Return the file that Footnote runs."""
     name, cache = settings.generator, settings.cache
     return str(requantised_weights(name, generator_file(name, cache), cache))
 

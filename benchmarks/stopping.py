@@ -1,8 +1,7 @@
 """Latency of cancellation: `python benchmarks/stopping.py SET [TIMES]`.
 
 Asks a dataset's questions, cancels each at a random moment, and waits until its slot of the generator
-is free. Prints the milliseconds in between: for answers, alone and while the other slot reads a prompt,
-and for drafts, which the generator writes without its adapter.
+is free. Prints the milliseconds in between, alone and while the other slot reads a prompt.
 """
 
 import random
@@ -53,7 +52,6 @@ def main(data: Path, question_count: int) -> None:
     lines = [
         ["answers", *measure(settings, questions, idle)],
         ["answers, another being read", *measure(settings, questions, reading)],
-        ["drafts", *measure(settings.model_copy(update={"adapter": "off"}), questions, idle)],
     ]
     print(table(["of", "cancelled", "median ms", "95 %", "maximum"], lines))
 

@@ -12,6 +12,7 @@ RagError
 │   └── GeneratorCrashed  the language model's process has died
 ├── QuestionError    a question, or a file of questions, cannot be answered
 ├── PageError        the chat page cannot be served
+├── MissingExtra     packages of an extra are not installed
 └── SpaceError       a Hugging Face Space cannot be created or updated
 
 Exceptions of libraries are translated into these where the library is called, so that each
@@ -114,6 +115,10 @@ class QuestionError(RagError):
 
 class PageError(RagError):
     """The chat page cannot be served."""
+
+
+class MissingExtra(RagError):
+    """Packages of an extra (optional dependencies) are not installed."""
 
 
 class SpaceError(RagError):

@@ -4,7 +4,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
+
+DISK_FULL = frozenset({ENOSPC, EDQUOT})
+"""Numbers of the errors that say that a disk, or the user's share of it, is full."""
 
 
 def sha256_file(path: Path) -> str:

@@ -40,6 +40,9 @@ DEPRECATED_VARIABLES = {
 }
 """Former names of variables, read for one more release with a warning, and their replacements."""
 
+REMOVED_VARIABLES = {"RAG_ADAPTER": "The bundled reader answers instead of the adapter."}
+"""Variables without effect, of which one more release warns, and why they have none."""
+
 
 class Settings(BaseSettings):
     """Immutable settings, read from keyword arguments and the environment.
@@ -99,11 +102,6 @@ class Settings(BaseSettings):
         description="API key sent to that server",
         json_schema_extra={"default": "none"},
     )
-    adapter: Literal["on", "off"] = Field(
-        "on",
-        description="whether the bundled language model uses its LoRA adapter, which is trained for short"
-        " answers: `on` or `off`",
-    )
     checker: str = Field(
         "",
         description="model that verifies drafts: a name from `rag models`, or the folder of a"
@@ -146,6 +144,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address that the server listens on")
     port: int = Field(7860, ge=1, le=65535, description="port that the server listens on")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="path prefix that a reverse proxy in front removes from requests, such as `/news`",
+        json_schema_extra={"default": "none"},
+    )
     server_users: SecretStr = Field(
         SecretStr(""),
         description="users who may log in: lines from `rag password`, separated by commas, or"
@@ -286,9 +290,17 @@ def warn_deprecated(old: str, new: str, *, ignored: bool = False) -> None:
     )
 
 
+@cache
+def warn_removed(name: str) -> None:
+    """Warn on stderr, once per process, that a variable that the user has set has no effect."""
+    print(f"rag: {name} has no effect any more. {REMOVED_VARIABLES[name]}", file=sys.stderr)
+
+
 def _deprecated_values() -> dict[str, str]:
-    """Return the values of the deprecated variables by field, and warn of each."""
+    """Return the values of the deprecated variables by field, and warn of each and of removed ones."""
     variables = _environment()
+    for name in REMOVED_VARIABLES.keys() & variables.keys():
+        warn_removed(name)
     values = {}
     for old, new in DEPRECATED_VARIABLES.items():
         if old in variables:

@@ -6,8 +6,8 @@ All offsets count Unicode code points of an article's text: `article.text[start:
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from rag.wording import Phrase, Texts, english
@@ -79,12 +79,24 @@ class ArticleRef(NamedTuple):
         return f"{UPLOAD_PREFIX}{self.id}" if self.origin is Origin.UPLOADS else self.id
 
 
+class SkipCause(IntEnum):
+    """When something that was skipped can be read after all. The values are stored in the index."""
+
+    CONTENT = 0
+    """When its file has changed."""
+    DUPLICATE_ID = 1
+    """When no other article of its source has its id any more."""
+    MISSING_PACKAGE = 2
+    """When the package that reads its format is installed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """A file or row that was not indexed, with the reason."""
 
     path: str
     reason: Phrase
+    cause: SkipCause = SkipCause.CONTENT
 
     def as_json(self) -> dict[str, Any]:
         return {"path": self.path, "reason": str(self.reason), "reason_code": self.reason.code}
@@ -140,6 +152,30 @@ class Excerpt:
         }
         known = {key: value for key, value in optional.items() if value is not None}
         return article | known | {"start": self.start, "end": self.end, text_key: self.text}
+
+
+def excerpt_of(article: Article, start: int, end: int) -> Excerpt:
+    """Return the part of an article between two offsets."""
+    return Excerpt(
+        article_id=article.id,
+        title=article.title,
+        start=start,
+        end=end,
+        text=article.text[start:end],
+        date=article.date,
+        source=article.source,
+        url=article.url,
+        pages=article.pages,
+    )
+
+
+def excerpt_part(excerpt: Excerpt, start: int, end: int) -> Excerpt:
+    """Return the part of an excerpt between two offsets in its text, without duplicates."""
+    offset = excerpt.start
+    text = excerpt.text[start:end]
+    return replace(
+        excerpt, start=offset + start, end=offset + start + len(text), text=text, duplicates=()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +241,13 @@ class Evidence:
     Attributes:
         score: The probability, 0 to 1, that the sentence answers the question.
         preceding: The sentence before it, if it refers back to that one ("It was built …").
+        answer: The part of the sentence that answers, perhaps continued; None if nothing in it does.
     """
 
     score: float
     sentence: Excerpt
     preceding: Excerpt | None = None
+    answer: Excerpt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,21 +274,8 @@ class Reason(StrEnum):
     NOTHING_NEW = "nothing_new"
     """It says no more than the question."""
     WORD_MISSING = "word_missing"
-    WORDED_DIFFERENTLY = "worded_differently"
-    NEGATION_DIFFERS = "negation_differs"
     FIRST_OR_SECOND_PERSON = "first_or_second_person"
-    FIGURE_DIFFERS = "figure_differs"
     OPPOSITE_SAID = "opposite_said"
-    CHECKER_CONTRADICTS = "checker_contradicts"
-    CHECKER_FINDS_NOTHING = "checker_finds_nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Attribution:
-    """The article that a quotation is from, as it is named after the quotation."""
-
-    title: str
-    date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +283,13 @@ class Sentence:
     """A verified sentence of a draft or an answer.
 
     Attributes:
-        text: The sentence; of a quotation, the words quoted, without quotation marks.
+        text: The sentence; of a quotation, the words quoted, without quotation marks. Empty if the
+            program itself says something.
         citations: The markers of the citations that the verdict rests on.
         reason: Why the sentence is not supported, with one of the codes of `Reason`; None if it is.
         quoted: Whether the sentence is a quotation rather than the generator's own.
-        attribution: The source of a quotation; None if the next quotation is from the same article.
+        date: The date of the article, put before the sentence where articles are set side by side.
+        phrase: What the program itself says, such as "Yes." or how many articles there are.
     """
 
     text: str
@@ -270,22 +297,19 @@ class Sentence:
     citations: tuple[int, ...] = ()
     reason: Phrase | None = None
     quoted: bool = False
-    attribution: Attribution | None = None
+    date: str | None = None
+    phrase: Phrase | None = None
 
     @property
     def supported(self) -> bool:
         return self.verdict is Verdict.SUPPORTED
 
     def text_in(self, texts: Texts) -> str:
-        """Return the sentence; a quotation with quotation marks and its attribution in a language."""
-        if not self.quoted:
-            return self.text
-        quotation = texts("quotation", text=self.text)
-        if self.attribution is None:
-            return quotation
-        title, date = self.attribution.title, self.attribution.date
-        source = texts("dated_title", title=title, date=date) if date else title
-        return texts("attributed_quotation", quotation=quotation, source=source)
+        """Return the sentence in a language; a quotation has quotation marks."""
+        if self.phrase is not None:
+            return self.phrase.text_in(texts)
+        text = texts("quotation", text=self.text) if self.quoted else self.text
+        return texts("dated_sentence", date=self.date, sentence=text) if self.date else text
 
     def as_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -299,25 +323,12 @@ class Sentence:
         return shown | {"reason": str(self.reason), "reason_code": self.reason.code}
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractiveAnswer:
-    """The short answer of a generator that was fine-tuned for extractive question answering.
+class ClaimScores(NamedTuple):
+    """Probabilities, 0 to 1, of what a passage says about a claim; they sum to 1."""
 
-    Attributes:
-        text: The most probable answer.
-        tokens: The number of tokens of `text`.
-        probability: The probability of `text`, 0 to 1, given that the facts contain an answer.
-        p_no_answer: The probability, 0 to 1, that the facts contain no answer.
-        read_s: Seconds spent on reading the prompt; ignored in comparisons.
-        write_s: Seconds spent on decoding the answer; ignored in comparisons.
-    """
-
-    text: str
-    tokens: int
-    probability: float
-    p_no_answer: float
-    read_s: float = field(default=0.0, compare=False)
-    write_s: float = field(default=0.0, compare=False)
+    supported: float
+    contradicted: float
+    not_stated: float
 
 
 class EntailmentScores(NamedTuple):
@@ -336,6 +347,43 @@ class Citation:
 
     def as_json(self) -> dict[str, Any]:
         return {"marker": self.marker} | self.quote.as_json("quote")
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A word of a question and the word of the articles that replaces it."""
+
+    written: str
+    corrected: str
+
+
+class QuestionKind(StrEnum):
+    """What kind of answer a question asks for."""
+
+    LOOKUP = "lookup"
+    """One fact: a name, a figure, a date, a short phrase."""
+    SUMMARY = "summary"
+    """The key points of one article."""
+    OVERVIEW = "overview"
+    """What the articles report about a subject."""
+    LATEST = "latest"
+    """The newest that the articles report about a subject, or how something ended."""
+    PERIOD = "period"
+    """What the articles of a period report."""
+    COMPARISON = "comparison"
+    """Two things beside each other."""
+    YES_NO = "yes_no"
+    """Whether something is so."""
+    LIST = "list"
+    """Several items."""
+    EXPLANATION = "explanation"
+    """A reason, or the way something is done or happened."""
+    KEYWORDS = "keywords"
+    """Words to search for rather than a question."""
+    ARTICLE_COUNT = "article_count"
+    """How many articles there are, or mention something."""
+    ARTICLE_LIST = "article_list"
+    """Which articles there are, or mention something."""
 
 
 def cited_text(sentences: Iterable[Sentence], texts: Texts) -> str:
@@ -359,8 +407,12 @@ class Refusal(StrEnum):
     """Why a question is refused; the values are codes of `rag.wording`."""
 
     NO_EVIDENCE = "no_evidence"
+    NEAR_MISS = "near_miss"
+    """The articles say something close to it."""
     PHRASE_NOT_FOUND = "phrase_not_found"
     EMPTY_INDEX = "empty_index"
+    PERIOD_EMPTY = "period_empty"
+    """No article is of the time asked about."""
 
 
 class Notice(StrEnum):
@@ -443,6 +495,9 @@ class Answer:
         refusal: Why the question is refused, with one of the codes of `Refusal`.
         reply: The reply to a greeting or the like. Nothing was searched for, and nothing was verified;
             the mode is WRITTEN.
+        kind: What kind of answer the question asks for.
+        corrections: The misspelt words of the question.
+        parts: The questions of which the question consists; empty if it is only one.
         sentences: The sentences of the answer, and the sentences of the draft that were rejected.
         draft: What the generator has written so far.
         thought: What a reasoning model wrote before its answer.
@@ -458,6 +513,9 @@ class Answer:
     hits: tuple[Hit, ...]
     model: str
     timings: Timings
+    kind: QuestionKind = QuestionKind.LOOKUP
+    corrections: tuple[Correction, ...] = ()
+    parts: tuple[str, ...] = ()
     refusal: Phrase | None = None
     reply: Phrase | None = None
     sentences: tuple[Sentence, ...] = ()
@@ -505,6 +563,9 @@ class Answer:
             "answered": self.mode is not Mode.REFUSED,
             "answer": self.text,
             "mode": self.mode.value,
+            "kind": self.kind.value,
+            "parts": list(self.parts),
+            "corrections": {item.written: item.corrected for item in self.corrections},
             "sentences": [sentence.as_json() for sentence in self.sentences],
             "citations": [citation.as_json() for citation in self.citations],
             "hits": [hit.as_json() for hit in self.hits],

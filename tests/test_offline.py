@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GUARD = Path(__file__).with_name("offline")
 
 
@@ -26,6 +28,8 @@ def test_the_guard_itself_refuses(tmp_path: Path) -> None:
     assert len((tmp_path / "left").read_text().splitlines()) == 2
 
 
+@pytest.mark.models
+@pytest.mark.slow
 def test_indexing_and_asking_need_no_network(articles_folder: Path, tmp_path: Path) -> None:
     left, index = tmp_path / "left", str(tmp_path / "index")
     rag = ("-m", "rag")

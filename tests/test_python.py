@@ -5,32 +5,21 @@ import re
 from pathlib import Path
 
 import pytest
-from fakes import SilentProgress
 
 import rag
 from rag import Chatbot
 from rag.errors import NoIndex, QuestionError
-from rag.indexing.sync import sync
-from rag.models.embedding.encoder import Encoder
 from rag.types import Mode
 
 ROOT = Path(__file__).parents[1]
 SESSION = re.compile(r"```pycon\n(.*?)```", re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
-    """An index of the sample articles."""
-    folder = tmp_path_factory.mktemp("samples")
-    sync(folder, encoder, [ROOT / "seeds"], rebuild=False, progress=SilentProgress())
-    return folder
-
-
 def test_the_python_examples_of_the_documentation_are_correct(
-    samples: Path, monkeypatch: pytest.MonkeyPatch
+    sample_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = "docs/api.md"
-    monkeypatch.setenv("RAG_INDEX", str(samples))
+    monkeypatch.setenv("RAG_INDEX", str(sample_index))
     lines = "".join(SESSION.findall((ROOT / document).read_text(encoding="utf-8")))
     examples = doctest.DocTestParser().get_doctest(lines, {}, document, document, 0)
     assert len(examples.examples) >= 5

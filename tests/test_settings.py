@@ -13,19 +13,20 @@ from rag.errors import SettingError
 from rag.server.auth import load_access
 from rag.settings import (
     DEPRECATED_VARIABLES,
+    REMOVED_VARIABLES,
     Settings,
     load,
     load_flags,
     table,
     variable_name,
     warn_deprecated,
+    warn_removed,
 )
 
 VALUES: dict[str, Any] = {
     "index": Path("/somewhere/index"),
     "encoder": "/models/encoder",
     "generator": "/models/writer.gguf",
-    "adapter": "off",
     "generator_model": "a-model",
     "reranker": "/models/reranker",
     "checker": "/models/checker",
@@ -42,6 +43,7 @@ VALUES: dict[str, Any] = {
     "request_log": "questions",
     "host": "0.0.0.0",
     "port": 8123,
+    "root_path": "/footnote",
     "allow_anonymous": True,
 }
 """A valid value of each setting, other than its default."""
@@ -49,8 +51,8 @@ VALUES: dict[str, Any] = {
 OTHER_VALUES: dict[str, Any] = {
     "threads": 4,
     "port": 8124,
+    "root_path": "/elsewhere",
     "strictness": "low",
-    "adapter": "on",
     "uploads": "own",
     "memory_mb": 1,
     "dimensions": 2,
@@ -120,7 +122,6 @@ def test_an_argument_overrides_its_variable(monkeypatch: pytest.MonkeyPatch, nam
         ("RAG_THREADS", "-1"),
         ("RAG_THREADS", "many"),
         ("RAG_THREADS", "2.5"),
-        ("RAG_ADAPTER", "maybe"),
         ("RAG_UPLOADS", "perhaps"),
         ("RAG_MCP", "perhaps"),
         ("RAG_REQUEST_LOG", "everything"),
@@ -161,7 +162,7 @@ def test_an_unknown_argument_is_an_error_and_its_value_is_not_printed(name: str)
 
 def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        load().port = 1  # type: ignore[misc]
+        load().port = 1
 
 
 def test_the_table_lists_every_variable_with_its_default_and_meaning() -> None:
@@ -275,8 +276,20 @@ def test_an_error_in_a_login_names_the_variable_that_the_user_has_set(
     assert value not in str(error.value)
 
 
-def test_the_documentation_names_no_deprecated_variable() -> None:
+@pytest.mark.parametrize("value", ["on", "off", "maybe"])
+def test_a_removed_variable_has_no_effect_and_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    warn_removed.cache_clear()
+    expected = load()
+    monkeypatch.setenv("RAG_ADAPTER", value)
+    assert load() == load() == expected
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "RAG_ADAPTER has no effect" in warning
+
+
+def test_the_documentation_names_no_deprecated_or_removed_variable() -> None:
     root = Path(__file__).parent.parent
     for file in [root / "README.md", *(root / "docs").glob("*.md")]:
         words = set(re.findall(r"\bRAG_\w+", file.read_text(encoding="utf-8")))
-        assert not words & set(DEPRECATED_VARIABLES), file
+        assert not words & (DEPRECATED_VARIABLES.keys() | REMOVED_VARIABLES.keys()), file

@@ -12,6 +12,8 @@ from zipfile import ZipFile
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
 Ran = subprocess.CompletedProcess[str]
@@ -54,7 +56,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    installed = [
+    installed: list[str | Path] = [
         *PIP,
         "--python",
         python,
@@ -90,8 +92,8 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     here = {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
     assert {
         "rag/py.typed",
-        "rag/models/weights/short-answers.gguf",
-        "rag/server/ui/locales/de.json",
+        "rag/models/weights/reader.safetensors",
+        "rag/locales/de.json",
     } <= here
     of_a_space = {f"rag/checkout/{name}" for name in ("app.py", "requirements.txt")}
     assert here | of_a_space == {
@@ -99,6 +101,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     }
 
 
+@pytest.mark.models
 def test_what_is_installed_indexes_and_answers_elsewhere(
     run: Callable[..., Ran], python: Path, elsewhere: Path, articles_folder: Path
 ) -> None:

@@ -13,7 +13,7 @@ import rag
 from rag.answering.smalltalk import SmallTalk
 from rag.errors import ModelError, QuestionError, RagError
 from rag.store.browse import ArticleSort
-from rag.types import Attribution, Notice, Reason, Refusal, Sentence, Verdict
+from rag.types import Notice, QuestionKind, Reason, Refusal, Sentence, Verdict
 from rag.wording import (
     Phrase,
     Texts,
@@ -37,6 +37,7 @@ KEY = re.compile(r"""\bt(?:exts)?\(\s*["'](\w+)["'](?!\s*~)""")
 EITHER_KEY = re.compile(r"""\bt\(\s*"(\w+)" if [^,)]+ else "(\w+)"[,)]""")
 KEYS_OF_ENUMS = {
     *(order.value for order in ArticleSort),
+    *(f"kind_{kind.value}" for kind in QuestionKind),
     *(f"notice_{notice.value}" for notice in Notice),
     *(f"verdict_{verdict.value}" for verdict in Verdict if verdict is not Verdict.SUPPORTED),
     *(code.value for codes in CODE_ENUMS for code in codes),
@@ -71,7 +72,7 @@ def phrase_calls() -> Iterator[tuple[str, set[str]]]:
 
 def test_every_phrase_of_the_program_has_a_text_with_the_same_placeholders() -> None:
     calls = list(phrase_calls())
-    assert {"question_empty", "no_evidence", "figure_differs", "only_images"} <= {
+    assert {"question_empty", "no_evidence", "word_missing", "only_images"} <= {
         code for code, _ in calls
     }, "the calls are not found"
     for code, names in calls:
@@ -138,12 +139,10 @@ def test_a_reason_that_an_earlier_version_has_stored_remains_as_it_is() -> None:
     assert str(decode_phrase('{"code": "unheard_of", "values": {}}')).startswith("{")
 
 
-def test_a_quotation_has_the_quotation_marks_and_connecting_words_of_the_language() -> None:
-    source = Attribution("Ferry strike", "2021-05-14")
-    quotation = Sentence("Talks go on", Verdict.SUPPORTED, quoted=True, attribution=source)
-    assert quotation.text_in(english()) == "“Talks go on”, says Ferry strike (2021-05-14)."
-    german = "„Talks go on“, heißt es in Ferry strike (2021-05-14)."
-    assert quotation.text_in(Texts("de")) == german
+def test_a_quotation_has_the_quotation_marks_of_the_language_and_its_date_before_it() -> None:
+    quotation = Sentence("Talks go on.", Verdict.SUPPORTED, quoted=True, date="2021-05-14")
+    assert quotation.text_in(english()) == "2021-05-14: “Talks go on.”"
+    assert quotation.text_in(Texts("de")) == "2021-05-14: „Talks go on.“"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Training of the bundled generator's LoRA adapter; `python -m training` runs it all.
+"""Training of the reader and verifier; `python -m training` runs it all.
 
-The installed package needs none of this: it contains the trained adapter.
+The installed package needs none of this: it contains the trained weights.
 """

@@ -1,336 +1,327 @@
-"""Training examples: questions, the facts retrieved for them, and the expected answers.
+"""Training examples of the reader and the verifier, made from reading-comprehension questions.
 
-The facts are retrieved and ranked as for a user's question, from whole articles, so that the examples
-contain the mistakes of retrieval as well.
+The reader learns where a passage answers a question, or that it does not; the verifier learns whether a
+passage supports a claim, contradicts it, or does not state it. Both are also trained on what deceives:
+a passage that has much in common with the question but does not answer it, a question with another name
+or figure in it, a claim with another answer from the same passage.
 """
 
-import json
 import random
 import re
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
 
-from rag.answering.evidence import score_sentences
-from rag.answering.retriever import DEFAULT_TOP_K, Retriever
-from rag.models.embedding.encoder import Encoder
-from rag.models.generation.prompts import DECLINED, EXTRACTIVE, compose
-from rag.store.reader import IndexReader
-from rag.text.tokens import words
-from rag.types import Evidence, Excerpt, SearchQuery
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-Row = dict[str, Any]
-Split = Literal["train", "test"]
+from rag.text.chunking import full_heading
+from rag.text.sentences import sentences
+from training.corpora import ReadingQuestion
+from training.statements import corrupt, soften, to_statement, to_yes_no
 
-SEED = 7
+HARD_NEGATIVES, SWAPPED_QUESTIONS = 6_000, 3_000
+"""Questions with a similar passage that does not answer, and with another name or figure."""
 
-FACT_COUNTS = (1, 2, 2, 2, 3, 3, 3, 4, 5, 8)
-"""Number of facts in an example; one of these is drawn."""
+ANSWER_CLAIMS, SENTENCE_CLAIMS = 12_000, 5_000
+"""Claims made from a question and an answer, and from a sentence of a passage."""
 
-WIDE_TOP_K = 40
-"""Passages retrieved when the articles with the answer are excluded from the results."""
+WINDOWS = (300, 450, 600, 700)
+"""Characters of a passage that an example reads; one of these is drawn."""
 
-MAX_WHOLE_ANSWER_WORDS, PARTIAL_ANSWER_WORDS = 16, 12
-"""Words of the longest answer that is learnt whole, and words that are learnt of a longer one."""
+MAX_CLAIM_ANSWER_WORDS = 8
 
-YES_NO = ("Yes", "No")
-"""Answers that are accepted although the text does not contain them."""
+MONTHS = "January February March April May June July August September October November December"
 
-SHUFFLED_SHARE, MISSED_SHARE, CONFLICT_SHARE, WIRE_STYLE_SHARE = 0.3, 0.3, 0.1, 0.12
-"""Shares of examples: with facts in random order; without any answering fact, of those whose answer
-was ranked too low; with a contradicting second article, of those with a figure; in the style of news
-wires, which are lower-cased with spaces around punctuation."""
 
-EXAMPLES_PER_QUESTION = {
-    "answered": 3.0,
-    "deceiving": 1.5,
-    "left out": 0.5,
-    "swapped": 0.5,
-    "elsewhere": 0.1,
-}
-"""Examples that a question yields on average, by category. docs/training.md explains the numbers."""
+class Label(IntEnum):
+    """What a passage says about a claim."""
+
+    SUPPORTED = 0
+    CONTRADICTED = 1
+    NOT_STATED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the expected completion.
+    """A question or claim beside a passage.
 
     Attributes:
-        content: The user's message.
-        target: The expected answer, or its beginning.
-        whole: Whether the model is to stop after the target.
-        answers: All correct answers; empty if no fact contains one.
+        text: The question or claim.
+        heading: The title of the passage's article, perhaps with a date.
+        span: Start and end of the answer in the passage; None if it does not answer, or for a claim.
+        label: What the passage says about the claim; None for a question.
     """
 
-    id: str
-    teaches: str
-    content: str
-    target: str
-    whole: bool
-    question: str
-    answers: tuple[str, ...]
-
-
-class TrainingQuestion(NamedTuple):
-    """A question with its answers, and the articles and the passage that contain them."""
-
-    id: str
-    question: str
-    answers: tuple[str, ...]
-    articles: frozenset[str]
+    kind: str
+    text: str
+    heading: str
     passage: str
-
-    def find_answer(self, fact: Excerpt) -> str | None:
-        """Return the first answer in a fact, if the fact is from the expected passage."""
-        if fact.article_id not in self.articles or _normalize(fact.text) not in _normalize(
-            self.passage
-        ):
-            return None
-        return next((a for a in self.answers if a in fact.text or a in YES_NO), None)
+    span: tuple[int, int] | None = None
+    label: Label | None = None
 
 
-class EvidenceFinder:
-    """Retrieves and ranks sentences for a question, as Footnote does."""
-
-    def __init__(self, index: IndexReader, encoder: Encoder) -> None:
-        self._index = index
-        self._encoder = encoder
-        self._retriever = Retriever(index, encoder)
-
-    def evidence(self, question: str, excluded: frozenset[str] = frozenset()) -> list[Evidence]:
-        """Return the evidence, best first, without that of the `excluded` articles."""
-        query = SearchQuery(question)
-        hits = self._retriever.retrieve(query, WIDE_TOP_K if excluded else DEFAULT_TOP_K)
-        kept = [hit for hit in hits if hit.passage.article_id not in excluded][:DEFAULT_TOP_K]
-        return score_sentences(query, kept, self._encoder, self._index.idf)
-
-    def facts(self, question: str, excluded: frozenset[str] = frozenset()) -> list[Excerpt]:
-        return [evidence.sentence for evidence in self.evidence(question, excluded)]
-
-
-def squad(data: Path, split: Split) -> list[TrainingQuestion]:
-    """Return the questions of SQuAD 2.0; every other title is in the training split."""
-    passages = {row["id"]: row["text"] for row in _read_rows(data / "passages.jsonl")}
-    questions = [row for row in _read_rows(data / "questions.jsonl") if row.get("passage_ids")]
-    train_titles = set(sorted({row["article_ids"][0] for row in questions})[::2])
-    return [
-        TrainingQuestion(
-            row["id"],
-            row["question"],
-            tuple(row["answers"]),
-            frozenset(row["article_ids"]),
-            passages[row["passage_ids"][0]],
-        )
-        for row in questions
-        if (row["article_ids"][0] in train_titles) is (split == "train")
-    ]
+def build_span_examples(questions: Sequence[ReadingQuestion], seed: int) -> list[Example]:
+    """Build the reader's examples, in random order."""
+    rng = random.Random(seed)
+    answerable = [question for question in questions if question.span]
+    examples = [_span_example("question", question, rng) for question in questions]
+    chosen = rng.sample(answerable, min(HARD_NEGATIVES, len(answerable)))
+    for question, passage in zip(chosen, find_similar_passages(chosen, questions), strict=True):
+        if passage is not None:
+            other = replace(question, passage=passage.passage, title=passage.title, span=None)
+            examples.append(_span_example("similar passage", other, rng))
+    names = _names_by_kind(answerable)
+    for question in rng.sample(answerable, min(SWAPPED_QUESTIONS, len(answerable))):
+        if (swapped := _swap_name(question, names, rng)) is not None:
+            examples.append(_span_example("other name", swapped, rng))
+    rng.shuffle(examples)
+    return examples
 
 
-def clapnq(data: Path, split: Split) -> list[TrainingQuestion]:
-    """Return those of ClapNQ, answered by their evidence; every other one is in the training split."""
-    questions = sorted(_read_rows(data / "questions.jsonl"), key=lambda row: str(row["id"]))
-    return [
-        TrainingQuestion(
-            row["id"],
-            row["question"],
-            tuple(row.get("evidence") or ()),
-            frozenset(row.get("article_ids") or ()),
-            " ".join(row.get("evidence") or ()),
-        )
-        for row in questions[0 if split == "train" else 1 :: 2]
-    ]
-
-
-def samples(file: Path) -> list[TrainingQuestion]:
-    """Return the project's own questions on the sample articles, all of them for training."""
-    return [
-        TrainingQuestion(
-            f"samples-{position}",
-            row["question"],
-            (row["answer"],) if "answer" in row else (),
-            frozenset([f"{row['article']}.md"]),
-            row.get("sentence", ""),
-        )
-        for position, row in enumerate(_read_rows(file))
-    ]
-
-
-def build_examples(
-    finder: EvidenceFinder, questions: Sequence[TrainingQuestion]
-) -> Iterator[Example]:
-    """Yield the examples of a dataset's questions, the same ones on every run."""
-    rng = random.Random(SEED)
+def build_claim_examples(questions: Sequence[ReadingQuestion], seed: int) -> list[Example]:
+    """Build the verifier's examples, in random order."""
+    rng = random.Random(seed + 1)
+    by_passage = defaultdict(list)
     for question in questions:
-        facts = finder.facts(question.question)
-        if not question.answers:
-            for _ in _repeat(rng, "deceiving"):
-                yield _build_unanswerable("deceiving", question, facts, rng)
-            continue
-        for _ in _repeat(rng, "answered"):
-            if example := _build_answerable(question, facts, rng):
-                yield example
-        for _ in _repeat(rng, "left out"):
-            other_facts = finder.facts(question.question, question.articles)
-            yield _build_unanswerable("left out", question, other_facts, rng)
-        for _ in _repeat(rng, "elsewhere"):
-            other = rng.choice(questions)
-            if other.articles.isdisjoint(question.articles):
-                yield _build_unanswerable("elsewhere", question, finder.facts(other.question), rng)
-        for _ in _repeat(rng, "swapped"):
-            if swapped := _swap_entity(question, facts, rng):
-                yield _build_unanswerable("swapped", swapped, finder.facts(swapped.question), rng)
+        by_passage[question.passage].append(question)
+    short = [
+        q for q in questions if not q.span or len(_answer(q).split()) <= MAX_CLAIM_ANSWER_WORDS
+    ]
+    chosen = rng.sample(short, min(ANSWER_CLAIMS, len(short)))
+    examples = [
+        example
+        for question, similar in zip(chosen, find_similar_passages(chosen, questions), strict=True)
+        if (example := _answer_claim(question, by_passage[question.passage], similar, rng))
+    ]
+    chosen = rng.sample(short, min(SENTENCE_CLAIMS, len(short)))
+    examples += [
+        example
+        for question, similar in zip(chosen, find_similar_passages(chosen, questions), strict=True)
+        if (example := _sentence_claim(question, similar, rng))
+    ]
+    rng.shuffle(examples)
+    return examples
 
 
-def _repeat(rng: random.Random, category: str) -> range:
-    """Return a range whose length is that of EXAMPLES_PER_QUESTION on average."""
-    times = EXAMPLES_PER_QUESTION[category]
-    return range(int(times) + (rng.random() < times % 1))
-
-
-def _build_answerable(
-    question: TrainingQuestion, facts: Sequence[Excerpt], rng: random.Random
-) -> Example | None:
-    """Return an example of the best facts with one that answers among them, or None if there is none.
-
-    If the only answering fact is ranked lower, it replaces one of the best, or the question becomes an
-    unanswerable example: the model sees both cases.
-    """
-    top_facts = list(facts[: rng.choice(FACT_COUNTS)])
-    answering = [fact for fact in facts if question.find_answer(fact)]
-    if not answering:
-        return None
-    if not any(question.find_answer(fact) for fact in top_facts):
-        if any(_contains_any(fact, question.answers) for fact in top_facts):
-            return None
-        if rng.random() < MISSED_SHARE:
-            return _build_example("missed", question, top_facts, None, rng)
-        top_facts[rng.randrange(len(top_facts))] = answering[0]
-    if rng.random() < SHUFFLED_SHARE:
-        rng.shuffle(top_facts)
-    answer_position = next(
-        position for position, fact in enumerate(top_facts) if question.find_answer(fact)
-    )
-    conflict = _build_conflict(
-        top_facts[answer_position], question.find_answer(top_facts[answer_position]) or "", rng
-    )
-    if conflict and rng.random() < CONFLICT_SHARE:
-        top_facts.insert(rng.randint(answer_position + 1, len(top_facts)), conflict)
-    return _build_example("answered", question, top_facts, answer_position, rng)
-
-
-def _build_conflict(fact: Excerpt, answer: str, rng: random.Random) -> Excerpt | None:
-    """Return the fact with another figure, as if from another article; the first of the two is right."""
-    figure = re.search(r"\d+", answer)
-    if figure is None:
-        return None
-    other = str(int(figure[0]) + rng.randint(1, 9))
-    other_answer = answer.replace(figure[0], other)
-    return replace(fact, article_id="rival", title="", text=fact.text.replace(answer, other_answer))
-
-
-def _build_unanswerable(
-    category: str, question: TrainingQuestion, facts: Sequence[Excerpt], rng: random.Random
-) -> Example:
-    top_facts = list(facts[: rng.choice(FACT_COUNTS)])
-    if rng.random() < SHUFFLED_SHARE:
-        rng.shuffle(top_facts)
-    return _build_example(category, question, top_facts, None, rng)
-
-
-def _build_example(
-    category: str,
-    question: TrainingQuestion,
-    facts: Sequence[Excerpt],
-    answer_position: int | None,
-    rng: random.Random,
-) -> Example:
-    """Return an example answered by the fact at a position, or by none (None)."""
-    answer = (
-        DECLINED if answer_position is None else question.find_answer(facts[answer_position]) or ""
-    )
-    if rng.random() < WIRE_STYLE_SHARE:
-        facts = [
-            replace(f, text=_to_wire_style(f.text), title=_to_wire_style(f.title)) for f in facts
-        ]
-        answer = answer if answer_position is None else _to_wire_style(answer)
-    answer_words = answer.split()
-    whole = len(answer_words) <= MAX_WHOLE_ANSWER_WORDS
-    prompt = compose(question.question, facts, EXTRACTIVE, lambda messages: 0, 1)
-    return Example(
-        id=question.id,
-        teaches=category,
-        content=prompt.messages[0]["content"],
-        target=answer if whole else " ".join(answer_words[:PARTIAL_ANSWER_WORDS]),
-        whole=whole,
-        question=question.question,
-        answers=() if answer_position is None else question.answers,
-    )
-
-
-def _swap_entity(
-    question: TrainingQuestion, facts: Sequence[Excerpt], rng: random.Random
-) -> TrainingQuestion | None:
-    """Return the question with a name or figure replaced by another one of the facts, or None."""
-    for pattern in rng.sample(_ENTITY_PATTERNS, len(_ENTITY_PATTERNS)):
-        matches = [match for match in pattern.finditer(question.question) if match.start() > 0]
-        entities = {name for fact in facts[:12] for name in pattern.findall(fact.text[1:])}
-        known_text = " ".join([question.question, *question.answers])
-        replacements = sorted(name for name in entities if name not in known_text)
-        if matches and replacements:
-            match = rng.choice(matches)
-            before = question.question[: match.start()]
-            after = question.question[match.end() :]
-            return question._replace(
-                id=f"{question.id}-swapped",
-                question=f"{before}{rng.choice(replacements)}{after}",
-                answers=(),
+def find_similar_passages(
+    chosen: Sequence[ReadingQuestion], questions: Sequence[ReadingQuestion]
+) -> list[ReadingQuestion | None]:
+    """Return for each question one of the passages most similar to it that holds no answer to it."""
+    passages = list({question.passage: question for question in questions}.values())
+    vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, dtype="float32")
+    matrix = vectorizer.fit_transform(f"{p.title} {p.passage}" for p in passages).T.tocsc()
+    found: list[ReadingQuestion | None] = []
+    for start in range(0, len(chosen), 256):
+        batch = chosen[start : start + 256]
+        scores = (vectorizer.transform(f"{q.title} {q.question}" for q in batch) @ matrix).tocsr()
+        for row, question in enumerate(batch):
+            part = scores[row]
+            order = part.indices[part.data.argsort()[::-1][:8]]
+            found.append(
+                next((passages[i] for i in order if not _holds_answer(passages[i], question)), None)
             )
-    return None
+    return found
 
 
-_ENTITY_PATTERNS = (
-    re.compile(r"\b[A-Z][a-z]{2,}(?: (?:of |the )?[A-Z][a-z]+)*"),
-    re.compile(r"\b1\d{3}\b|\b20\d\d\b"),
-    re.compile(r"\b(?:first|last|largest|smallest|before|after|north|south|east|west)\b"),
+def _holds_answer(passage: ReadingQuestion, question: ReadingQuestion) -> bool:
+    text = passage.passage.lower()
+    return passage.passage == question.passage or any(a.lower() in text for a in question.answers)
+
+
+def _span_example(kind: str, question: ReadingQuestion, rng: random.Random) -> Example:
+    passage, span = _window(question.passage, question.span, rng)
+    return Example(kind, _retype(question.question, rng), _heading(question, rng), passage, span)
+
+
+def _heading(question: ReadingQuestion, rng: random.Random) -> str:
+    """Return the title, without or with some date, since articles are read with their dates."""
+    if rng.random() < 0.5:
+        return question.title
+    date = f"{rng.randint(1985, 2026)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+    return full_heading(question.title, date)
+
+
+def _window(
+    passage: str, span: tuple[int, int] | None, rng: random.Random
+) -> tuple[str, tuple[int, int] | None]:
+    """Cut a passage to a random window of whole words around the span."""
+    size = rng.choice(WINDOWS)
+    if len(passage) <= size:
+        return passage, span
+    first, last = span or (rng.randrange(len(passage)),) * 2
+    earliest = max(0, min(first, last - size))
+    start = rng.randint(earliest, max(earliest, min(first, len(passage) - size)))
+    start = 0 if start == 0 else passage.rfind(" ", 0, start + 1) + 1
+    end = passage.find(" ", max(last, start + size))
+    text = passage[start : end if end >= 0 else None]
+    return text, (span[0] - start, span[1] - start) if span else None
+
+
+def _retype(question: str, rng: random.Random) -> str:
+    """Return a question as people type it: sometimes without its mark, or with a letter wrong."""
+    if rng.random() < 0.3:
+        question = question.rstrip(" ?")
+    if rng.random() < 0.08:
+        words = question.split(" ")
+        index = rng.randrange(len(words))
+        word = words[index]
+        if len(word) > 4:
+            at = rng.randrange(1, len(word) - 1)
+            words[index] = rng.choice(
+                (word[:at] + word[at + 1 :], word[:at] + word[at + 1] + word[at] + word[at + 2 :])
+            )
+        question = " ".join(words)
+    return question
+
+
+_NAME = re.compile(
+    r"(?<=[a-z,] )(?:[A-Z][\w'’.-]+(?: (?:of |the |de )?(?=[A-Z]))?)+|\b\d[\d,.]*\d\b|\b\d\b"
 )
 
 
-def _contains_any(fact: Excerpt, answers: Sequence[str]) -> bool:
-    text = f" {_normalize(fact.text)} "
-    return any(f" {_normalize(answer)} " in text for answer in answers)
+def _kind_of(name: str) -> str:
+    """Return the kind of a name: a year, a figure, a month, one word or several."""
+    if re.fullmatch(r"(1[5-9]|20)\d\d", name):
+        return "year"
+    if name[0].isdigit():
+        return "figure"
+    if name in MONTHS:
+        return "month"
+    return "several words" if " " in name else "one word"
 
 
-def _to_wire_style(text: str) -> str:
-    return " ".join(_MARK.sub(r" \g<0> ", text.lower()).split())
+def _names_by_kind(questions: Sequence[ReadingQuestion]) -> dict[str, list[str]]:
+    names = defaultdict(set)
+    for question in questions:
+        for match in _NAME.finditer(question.question):
+            names[_kind_of(match[0])].add(match[0])
+    return {kind: sorted(members) for kind, members in names.items()}
 
 
-_MARK = re.compile(r"(?<!\d)[.,;:!?()\"“”]|[.,;:!?()\"“”](?!\d)")
+def _swap_name(
+    question: ReadingQuestion, names: dict[str, list[str]], rng: random.Random
+) -> ReadingQuestion | None:
+    """Return the question with one name replaced by another, preferably one from its own passage."""
+    matches = list(_NAME.finditer(question.question))
+    if not matches:
+        return None
+    match = rng.choice(matches)
+    kind = _kind_of(match[0])
+    beside = [m[0] for m in _NAME.finditer(question.passage) if _kind_of(m[0]) == kind]
+    usable = [
+        name
+        for name in (beside if rng.random() < 0.5 and beside else names[kind])
+        if name != match[0] and name not in question.question and name not in question.answers
+    ]
+    if not usable:
+        return None
+    text = (
+        question.question[: match.start()] + rng.choice(usable) + question.question[match.end() :]
+    )
+    return replace(question, question=text, answers=(), span=None)
 
 
-@cache
-def _normalize(text: str) -> str:
-    return " ".join(words(text))
+def _answer(question: ReadingQuestion) -> str:
+    return question.passage[slice(*question.span)] if question.span else ""
 
 
-def _read_rows(file: Path) -> list[Row]:
-    with file.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+def _answer_claim(
+    question: ReadingQuestion,
+    same_passage: Sequence[ReadingQuestion],
+    similar: ReadingQuestion | None,
+    rng: random.Random,
+) -> Example | None:
+    """Return a claim made from a question and its answer, or from another answer."""
+    answer = _answer(question)
+    chance = rng.random()
+    if answer and chance < 0.4:
+        claim, label, source = answer, Label.SUPPORTED, question
+    elif answer and chance < 0.8:
+        other = _other_answer(question, same_passage, rng)
+        if other is None:
+            return None
+        claim, label, source = other, Label.CONTRADICTED, question
+    elif answer:
+        if similar is None:
+            return None
+        claim, label, source = answer, Label.NOT_STATED, replace(similar, span=None)
+    else:
+        other = _other_answer(question, same_passage, rng)
+        if other is None:
+            return None
+        claim, label, source = other, Label.NOT_STATED, question
+    passage, _ = _window(source.passage, source.span, rng)
+    if label is Label.CONTRADICTED and claim not in passage:
+        label = Label.CONTRADICTED if answer in passage else Label.NOT_STATED
+    text = _phrase(question.question, claim, rng)
+    return Example("answer claim", text, _heading(source, rng), passage, label=label)
 
 
-def build_index(articles: Path, out: Path) -> Path:
-    """Return an index of the articles, built or updated in `out`."""
-    index = out / f"index of {articles.parent.name} {articles.stem}"
-    command = [sys.executable, "-m", "rag", "index", str(articles), "--index", str(index)]
-    subprocess.run(command, check=True)
-    return index
+def _phrase(question: str, answer: str, rng: random.Random) -> str:
+    """Return a claim: a statement, a yes/no question, or the question with the answer after it."""
+    chance = rng.random()
+    if chance < 0.6 and (statement := to_statement(question, answer)):
+        return statement
+    if chance < 0.8 and (yes_no := to_yes_no(question, answer)):
+        return yes_no
+    return f"{question.rstrip(' ?')}? {answer}"
 
 
-def write_examples(examples: Sequence[Example], file: Path) -> None:
-    unfinished = file.with_suffix(".unfinished")
-    with unfinished.open("w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(asdict(example)) + "\n" for example in examples)
-    unfinished.replace(file)
+def _other_answer(
+    question: ReadingQuestion, same_passage: Sequence[ReadingQuestion], rng: random.Random
+) -> str | None:
+    """Return another span of the passage, of the answer's kind where there is one."""
+    answers = [answer.lower() for answer in question.answers]
+    kind = _kind_of(_answer(question)) if question.span else None
+    candidates = [_answer(other) for other in same_passage if other.span]
+    candidates += [match[0] for match in _NAME.finditer(question.passage)]
+    usable = sorted(
+        {
+            c
+            for c in candidates
+            if c
+            and len(c.split()) <= MAX_CLAIM_ANSWER_WORDS
+            and c.lower() not in question.question.lower()
+            and not any(c.lower() in a or a in c.lower() for a in answers)
+        }
+    )
+    same_kind = [c for c in usable if _kind_of(c) == kind]
+    pool = same_kind if same_kind and rng.random() < 0.8 else usable
+    return rng.choice(pool) if pool else None
+
+
+def _sentence_claim(
+    question: ReadingQuestion, similar: ReadingQuestion | None, rng: random.Random
+) -> Example | None:
+    """Return a claim made from a sentence of a passage, reworded, changed, or beside another passage."""
+    passage, _ = _window(question.passage, question.span, rng)
+    spans = [(s, e) for s, e in sentences(passage) if 30 <= e - s <= 250]
+    if not spans:
+        return None
+    sentence = passage[slice(*rng.choice(spans))]
+    chance = rng.random()
+    if chance < 0.4:
+        return Example(
+            "sentence",
+            soften(sentence, rng),
+            _heading(question, rng),
+            passage,
+            label=Label.SUPPORTED,
+        )
+    if chance < 0.8:
+        others = [match[0] for match in _NAME.finditer(question.passage)]
+        changed = corrupt(sentence, rng, others)
+        if changed is None:
+            return None
+        if rng.random() < 0.5:
+            changed = soften(changed, rng)
+        return Example(
+            "sentence", changed, _heading(question, rng), passage, label=Label.CONTRADICTED
+        )
+    if similar is None or similar.passage == question.passage:
+        return None
+    passage, _ = _window(similar.passage, None, rng)
+    return Example(
+        "sentence", soften(sentence, rng), _heading(similar, rng), passage, label=Label.NOT_STATED
+    )

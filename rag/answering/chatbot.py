@@ -1,33 +1,49 @@
 """The chatbot: the public interface for searching an index and answering questions from it."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from rag.answering import followup, suggestions
-from rag.answering.evidence import score_sentences
+from rag.answering.evidence import find_evidence
 from rag.answering.loading import (
     build_entailment_model,
     build_generator_beside,
+    build_reader,
     build_reranker,
     check_memory,
 )
 from rag.answering.question import validate_question
+from rag.answering.question_type import QuestionPlan, plan_question
 from rag.answering.refusal import without_refusals
 from rag.answering.retriever import DEFAULT_TOP_K, Retriever
 from rag.answering.smalltalk import SmallTalk, build_reply, detect_small_talk
-from rag.answering.strategies import AnswerContext, AnswerWriter, finish
+from rag.answering.spelling import correct_spelling
+from rag.answering.strategies import (
+    AnswerContext,
+    AnswerWriter,
+    Part,
+    answer_about_period,
+    answer_from_catalogue,
+    answer_from_openings,
+    finish,
+    refuse,
+    relevance,
+)
+from rag.answering.verify import Verifier
 from rag.errors import GeneratorCrashed, IndexUnusable
 from rag.models.embedding.encoder import Encoder
 from rag.models.entailment import EntailmentModel
 from rag.models.generation import prompts
 from rag.models.generation.base import LanguageModel
+from rag.models.reading.reader import Reader
 from rag.models.reranker import Reranker
 from rag.settings import Settings, load
 from rag.store import thresholds
 from rag.store.reader import IndexReader
+from rag.text.tokens import PRONOUNS, STOP_WORDS, terms, words
 from rag.timing import Phase, PhaseTimer
 from rag.types import (
     ALL_ARTICLES,
@@ -40,12 +56,34 @@ from rag.types import (
     Mode,
     ModelRole,
     Origin,
+    QuestionKind,
     SearchQuery,
     Stage,
     Strictness,
     Timings,
 )
 from rag.wording import DEFAULT_LANGUAGE, Texts
+
+MAX_HITS_OF_SUGGESTION = 2
+"""Number of passages in which the answer to a suggested question is looked for."""
+
+MIN_RELEVANCE = 0.5
+"""Relevance of the best articles below which there is nothing to summarise."""
+
+QUOTED_KINDS = frozenset(
+    {
+        QuestionKind.EXPLANATION,
+        QuestionKind.LIST,
+        QuestionKind.COMPARISON,
+        QuestionKind.KEYWORDS,
+        QuestionKind.YES_NO,
+    }
+)
+"""Kinds of questions that are answered by sentences about their subject: what the reader is trained to
+find, a short answer, says little about whether there are any."""
+
+MIN_OWN_TERMS = 2
+"""Terms of a question from which on it can be searched for by itself."""
 
 MAX_SUGGESTIONS = 3
 """Maximum number of follow-up questions suggested after an answer."""
@@ -59,6 +97,7 @@ class Chatbot:
         index: IndexReader,
         encoder: Encoder,
         generator: LanguageModel,
+        reader: Reader,
         reranker: Reranker | None = None,
         entailment_model: EntailmentModel | None = None,
         strictness: Strictness = Strictness.NORMAL,
@@ -69,20 +108,22 @@ class Chatbot:
         Args:
             index: The index to answer from, built with `encoder`.
             encoder: Encodes questions and evidence.
-            generator: Writes short answers or drafts.
+            generator: Writes drafts, if it is one that the user chose.
+            reader: Finds answers in passages, and judges claims by them.
             reranker: Reorders the hits.
-            entailment_model: Checks drafts, in addition to the lexical verification.
+            entailment_model: Judges claims in the reader's place.
             strictness: How confident an answer must be.
             max_memory_mb: Memory available to all models, in megabytes; 0 for most of what is free.
         """
         self.encoder = encoder
         self._generator = generator
         self._reranker = reranker
+        self._reader = reader
         self._entailment_model = entailment_model
         self._strictness = strictness
         self._max_memory_mb = max_memory_mb
         self._retriever = Retriever(index, encoder, reranker)
-        self._writer = AnswerWriter(generator, encoder, entailment_model)
+        self._writer = AnswerWriter(generator, encoder, Verifier(entailment_model or reader))
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> "Chatbot":
@@ -101,10 +142,13 @@ class Chatbot:
         index = IndexReader.open(settings.index, encoder=encoder.id)
         reranker = build_reranker(settings)
         entailment_model = build_entailment_model(settings)
+        reader = build_reader(settings)
+        others = (encoder, reader, reranker, entailment_model)
         return cls(
             index=index,
             encoder=encoder,
-            generator=build_generator_beside(settings, encoder, reranker, entailment_model),
+            generator=build_generator_beside(settings, *others),
+            reader=reader,
             reranker=reranker,
             entailment_model=entailment_model,
             strictness=settings.strictness,
@@ -161,10 +205,12 @@ class Chatbot:
                 ModelRole.CHECKER: self._entailment_model,
             },
             self._max_memory_mb,
+            occupied=self._reader.memory,
         )
         with ThreadPoolExecutor(1) as pool:
             generator_loading = pool.submit(self._generator.load)  # in a process of its own
             self.load_encoder()
+            self._reader.load()
             if self._entailment_model:
                 self._entailment_model.load()
             generator_loading.result()
@@ -256,28 +302,68 @@ class Chatbot:
             return
         with timer.measure(Phase.STANDALONE_QUESTION):
             query = followup.contextualize(valid_question, history, retriever.index.idf)
-        answer = self._new_answer(question, query)
+        spelt, corrections = correct_spelling(
+            query.question, retriever.index, self.encoder.count_tokens
+        )
+        query = replace(query, question=spelt)
+        plan = plan_question(query.question)
+        answer = replace(self._new_answer(question, query), kind=plan.kind, corrections=corrections)
+        if plan.kind in (QuestionKind.ARTICLE_COUNT, QuestionKind.ARTICLE_LIST):
+            yield answer_from_catalogue(answer, query.question, plan, retriever.index, timer)
+            return
+        if plan.kind is QuestionKind.PERIOD and plan.period is not None:
+            yield answer_about_period(answer, plan.period, retriever.index, article_filter, timer)
+            return
         if query.context_terms and not self.problem and self._generator.profile.can_rewrite:
             with suppress(GeneratorCrashed):  # then the query stays as it is
                 query = yield from self._rewrite(query, history, answer, timer)
-        hits = retriever.retrieve(query, DEFAULT_TOP_K, article_filter, timer)
-        if extra_index is not None:
-            extra_retriever = Retriever(extra_index, self.encoder, self._reranker)
-            extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=timer)
-            hits = _merge_hits(hits, map(_from_uploads, extra_hits))
-        with timer.measure(Phase.WEIGH_EVIDENCE):
-            evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
+        search = _Search(retriever, article_filter, extra_index, timer)
+        if plan.kind in (QuestionKind.SUMMARY, QuestionKind.OVERVIEW, QuestionKind.LATEST):
+            yield from self._answer_from_openings(answer, plan, query, search)
+            return
+        parts = [self._find_part(part, plan.kind, search) for part in _queries(plan, query)]
+        answer = replace(
+            answer,
+            standalone_question=query.text,
+            parts=plan.parts if len(plan.parts) > 1 else (),
+            hits=_numbered(hit for part in parts for hit in part.hits),
+            confidence=max(part.confidence for part in parts),
+            timings=Timings(retrieve_s=timer.total_s, stages=timer.stages()),
+        )
+        yield answer
+        context = AnswerContext(plan, parts, self._threshold(retriever.index), timer)
+        yield from self._writer.write(answer, context)
+
+    def _find_part(self, query: SearchQuery, kind: QuestionKind, search: "_Search") -> Part:
+        hits = search.hits(query, self._reranker)
+        with search.timer.measure(Phase.WEIGH_EVIDENCE):
+            idf = search.retriever.index.idf
+            evidence = find_evidence(query, hits, self._reader, idf)
+        confidence = best_score(evidence)
+        if kind in QUOTED_KINDS and hits:
+            confidence = max(confidence, relevance(query, hits[0], idf))
+        return Part(query, hits, evidence, confidence)
+
+    def _answer_from_openings(
+        self, answer: Answer, plan: QuestionPlan, query: SearchQuery, search: "_Search"
+    ) -> Iterator[Answer]:
+        """Yield a summary or overview of the articles about the subject, or a refusal."""
+        subject = replace(query, question=plan.subject or query.question)
+        hits = search.hits(subject, self._reranker)
+        index = search.retriever.index
+        confidence = relevance(subject, hits[0], index.idf) if hits else 0.0
         answer = replace(
             answer,
             standalone_question=query.text,
             hits=tuple(hits),
-            confidence=_best_score(evidence),
-            timings=Timings(retrieve_s=timer.total_s, stages=timer.stages()),
+            confidence=confidence,
+            timings=Timings(retrieve_s=search.timer.total_s, stages=search.timer.stages()),
         )
         yield answer
-        threshold = self._threshold(retriever.index)
-        context = AnswerContext(query, hits, evidence, threshold, timer)
-        yield from self._writer.write(answer, context)
+        if confidence < MIN_RELEVANCE:
+            yield refuse(answer, query, hits, search.timer)
+            return
+        yield answer_from_openings(answer, plan, subject, hits, index, search.timer)
 
     def suggest_questions(
         self,
@@ -301,9 +387,11 @@ class Chatbot:
 
         def is_answerable(question: str) -> bool:
             query = SearchQuery(question)
-            hits = retriever.retrieve(query, DEFAULT_TOP_K, article_filter)
-            evidence = score_sentences(query, hits, self.encoder, retriever.index.idf)
-            return _best_score(evidence) >= threshold
+            hits = retriever.retrieve(query, MAX_HITS_OF_SUGGESTION, article_filter)
+            return (
+                best_score(find_evidence(query, hits, self._reader, retriever.index.idf))
+                >= threshold
+            )
 
         texts = Texts(language)
         candidates = islice(suggestions.candidates(answer), 2 * MAX_SUGGESTIONS)
@@ -347,8 +435,63 @@ class Chatbot:
         return followup.accept_rewrite(query, rewrite, history)
 
 
-def _best_score(evidence: Sequence[Evidence]) -> float:
+def best_score(evidence: Sequence[Evidence]) -> float:
     return max((item.score for item in evidence), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Searches the chatbot's index, and perhaps another one, for one question.
+
+    Attributes:
+        retriever: Searches the chatbot's index.
+        article_filter: Restricts the articles of the chatbot's index.
+        extra_index: The other index.
+        timer: Runs since the question was asked.
+    """
+
+    retriever: Retriever
+    article_filter: ArticleFilter
+    extra_index: IndexReader | None
+    timer: PhaseTimer
+
+    def hits(self, query: SearchQuery, reranker: Reranker | None) -> list[Hit]:
+        """Return the hits of both indexes, best first."""
+        hits = self.retriever.retrieve(query, DEFAULT_TOP_K, self.article_filter, self.timer)
+        if self.extra_index is None:
+            return hits
+        extra_retriever = Retriever(self.extra_index, self.retriever.encoder, reranker)
+        extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=self.timer)
+        return _merge_hits(hits, map(_from_uploads, extra_hits))
+
+
+def _queries(plan: QuestionPlan, query: SearchQuery) -> list[SearchQuery]:
+    """Return the query of each part of a question; later parts refer to the first."""
+    if len(plan.parts) == 1:
+        return [query]
+    first, *others = plan.parts
+    context = tuple(dict.fromkeys([*query.context_terms, *content_words(first)]))
+    return [
+        replace(query, question=first),
+        *(SearchQuery(part, context if depends_on_context(part) else ()) for part in others),
+    ]
+
+
+def depends_on_context(question: str) -> bool:
+    """Whether a question has a pronoun, or too few words of its own to be searched for."""
+    return not PRONOUNS.isdisjoint(words(question)) or len(set(terms(question))) < MIN_OWN_TERMS
+
+
+def content_words(question: str) -> list[str]:
+    """Return the words of a question that say what it is about."""
+    return [word for word in words(question) if word not in STOP_WORDS]
+
+
+def _numbered(hits: Iterable[Hit]) -> tuple[Hit, ...]:
+    """Return hits of several queries, each passage once, numbered in their order."""
+    unique = {(hit.passage.article, hit.passage.start): hit for hit in reversed(list(hits))}
+    ordered = reversed(unique.values())
+    return tuple(replace(hit, rank=rank) for rank, hit in enumerate(ordered, start=1))
 
 
 def _from_uploads(hit: Hit) -> Hit:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rag.types import Attribution, Citation, Excerpt, Sentence, cited_text
+from rag.types import Citation, Excerpt, Sentence, cited_text
 from rag.wording import english
 
 # What a reader could take for a citation marker, such as "[4]", "[2, 3]" or "［5–7］".
@@ -38,7 +38,7 @@ class CitedText:
 
 
 def number_citations(cited_sentences: Sequence[CitedSentence]) -> CitedText:
-    """Number the sources in order of first use, and and give each sentence its markers."""
+    """Number the sources in order of first use, and give each sentence its markers."""
     markers: dict[Excerpt, int] = {}
     numbered = []
     for sentence, sources in cited_sentences:
@@ -50,11 +50,5 @@ def number_citations(cited_sentences: Sequence[CitedSentence]) -> CitedText:
 
 def _without_markers(sentence: Sentence) -> Sentence:
     """Change what looks like a marker of the answer, such as a "[4]" in the article's own text."""
-    attribution = sentence.attribution
-    if attribution is not None:
-        attribution = Attribution(
-            _LIKE_MARKER.sub(r"(\1)", attribution.title),
-            attribution.date and _LIKE_MARKER.sub(r"(\1)", attribution.date),
-        )
-    text = _LIKE_MARKER.sub(r"(\1)", sentence.text)
-    return replace(sentence, text=text, attribution=attribution)
+    date = sentence.date and _LIKE_MARKER.sub(r"(\1)", sentence.date)
+    return replace(sentence, text=_LIKE_MARKER.sub(r"(\1)", sentence.text), date=date)

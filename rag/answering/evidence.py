@@ -1,40 +1,61 @@
-"""Evidence scoring: which sentences of the hits answer a question, and how probably.
+"""Evidence: the sentences of the hits that answer a question, and the answer within each.
 
-Question and sentence are compared by their contextual token vectors (late interaction; Khattab and
-Zaharia 2020, "ColBERT"), which the encoder computes anyway, and by a few lexical features. The weights
-were fitted on one question set; docs/measurements.md reports what each feature contributes.
+The reader reads the question with each hit (see `rag.models.reading`). The probability that a sentence
+answers the question follows from what the reader finds in the passage and in the sentence, from the
+score of retrieval, and from the words that question and sentence share. The weights were fitted on one
+set of questions; docs/training.md reports how, and what each feature contributes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import re
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import exp
+from math import exp, log
+from typing import NamedTuple
 
 from rag.answering.answer_type import AnswerType
 from rag.answering.temporal import apply_time_constraints
-from rag.models.embedding.encoder import Encoder, TokenVectors
-from rag.models.embedding.vectors import normalize
-from rag.text.chunking import encoded_text, heading_formatter
+from rag.models.reading.reader import AnswerSpan, PassageReading, ReadablePassage, Reader
+from rag.text.chunking import full_heading
 from rag.text.sentences import sentences
 from rag.text.tokens import PRONOUNS, QUESTION_WORDS, Idf, terms, words
 from rag.types import ArticleRef, Evidence, Excerpt, Hit, SearchQuery
 
-# Weights of the features of a sentence in the logistic regression.
-_TOKEN_SIMILARITY = 21.1
-_SENTENCE_SIMILARITY = 4.2
-_TERM_OVERLAP = 6.3
-_BIGRAM_OVERLAP = 2.5
-_ANSWER_TYPE = 0.94
-_BIAS = -18.8
 
-_TEMPERATURE = 0.6
-"""Scale of the log odds: the weights were fitted for ranking, and are overconfident as probabilities."""
+class Features(NamedTuple):
+    """What the probability that a sentence answers a question follows from.
 
-MIN_SECOND_ODDS = 0.4
-"""Odds of the second-best sentence, relative to the best one's, from which on it is quoted as well."""
+    Attributes:
+        reader_log_odds: The reader's log odds that the passage answers.
+        log_share: Natural logarithm of the share of the reader's spans that begin in the sentence.
+        retrieval: The passage's score, 0 to 1.
+        term_overlap: Share of the question's terms near the sentence, weighted by IDF.
+        bigram_overlap: Share of the question's pairs of terms in the sentence.
+    """
 
-MAX_QUOTED_WORDS = 60
-"""Maximum length of two quotations together."""
+    reader_log_odds: float
+    log_share: float
+    retrieval: float
+    term_overlap: float
+    bigram_overlap: float
+
+
+WEIGHTS = Features(
+    reader_log_odds=0.19,
+    log_share=0.5,
+    retrieval=2.25,
+    term_overlap=1.72,
+    bigram_overlap=1.88,
+)
+"""Weights of the logistic regression."""
+
+BIAS = -4.2
+
+MAX_LOG_ODDS = 12.0
+"""Bound on the absolute value of the reader's log odds."""
+
+MIN_LOG_SHARE = -6.0
+"""Logarithm of the share of the reader's spans of a sentence in which none begins."""
 
 MIN_REPEATED_WORDS = 4
 """Length of a question from which on a sentence that contains it verbatim is taken to repeat it."""
@@ -42,86 +63,150 @@ MIN_REPEATED_WORDS = 4
 DISAGREEMENT_MARGIN = 0.3
 """Distance from the best score within which another article's figure or date counts as disagreeing."""
 
+# Words before a figure that belong to the answer: "160" for "more than 160" would be wrong.
+_QUALIFIER = re.compile(
+    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|better) than|at (?:least|most)|up to"
+    r"|no (?:more|fewer) than|about|around|approximately|roughly|nearly|almost|over|under|some"
+    r"|as many as|an? estimated|estimated at|just (?:over|under)|well over|only)\s+"
+    r"|[$€£¥]\s?|\b(?:US|A|C|HK)\$\s?)+\Z",
+    re.IGNORECASE,
+)
+# What a figure counts or measures, where the span ends before it.
+_UNIT = re.compile(
+    r"\A(?:\s?(?:%|°C|°F|km|kg|mph)\b|\s?%"
+    r"|\s(?:per ?cent|percent|hundred|thousand|million|billion|trillion|mln|bln"
+    r"|metres?|meters?|kilometres?|kilometers?|miles?|feet|foot|inches|centimetres?"
+    r"|degrees|tonnes?|tons|kilograms?"
+    r"|years?|months?|weeks?|days?|hours?|minutes?|seconds?"
+    r"|dollars?|euros?|pounds?|dlrs|cts|yen)\b)+",
+    re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True)
-class _CandidateSentence:
-    """A sentence of a hit, with the features that need its passage.
+class _Sentence:
+    """A sentence of a passage.
 
     Attributes:
-        offset: Where the sentence begins in its passage.
-        terms: The terms of the sentence.
-        nearby_terms: The terms of the title, the sentence and both of its neighbours.
+        start: Offset of its first character in the passage's text.
+        nearby_terms: The terms of the heading, the sentence and both of its neighbours.
         preceding: The sentence before it, if it refers back to that one.
     """
 
-    sentence: Excerpt
-    offset: int
-    terms: list[str]
-    nearby_terms: set[str]
+    start: int
+    excerpt: Excerpt
+    nearby_terms: Set[str]
     preceding: Excerpt | None
 
+    @property
+    def end(self) -> int:
+        return self.start + len(self.excerpt.text)
 
-def score_sentences(
-    query: SearchQuery, hits: Sequence[Hit], encoder: Encoder, idf: Idf
+
+class Question:
+    """The features of a question that are compared with those of every sentence.
+
+    Args:
+        text: The question with its context terms.
+        idf: Inverse document frequencies of stems.
+    """
+
+    def __init__(self, text: str, idf: Idf) -> None:
+        self._idf = idf(terms(text))
+        self._bigrams = set(pairwise(terms(text)))
+
+    def term_overlap(self, nearby_terms: Set[str]) -> float:
+        """Return the share, weighted by IDF, of the question's terms that are among others."""
+        total = sum(self._idf.values())
+        shared = self._idf.keys() & nearby_terms
+        return sum(self._idf[term] for term in shared) / total if total else 0.0
+
+    def bigram_overlap(self, sentence: str) -> float:
+        """Return the share of the question's pairs of neighbouring terms that a sentence has, too."""
+        shared = self._bigrams & set(pairwise(terms(sentence)))
+        return len(shared) / max(1, len(self._bigrams))
+
+
+def find_evidence(
+    query: SearchQuery, hits: Sequence[Hit], reader: Reader, idf: Idf
 ) -> list[Evidence]:
-    """Score the sentences of the hits as answers to a query.
+    """Read the hits, and score their sentences as answers to a query.
 
     Args:
         query: The query that the hits were retrieved for.
-        hits: The hits whose sentences are scored.
-        encoder: The encoder that supplies the token vectors.
+        hits: The hits to read.
+        reader: Finds the answers.
         idf: Inverse document frequencies of stems.
 
     Returns:
         Each sentence once, best first, unless the question's time constraints demand another order
         (see `apply_time_constraints`). Sentences that repeat the question are left out.
     """
-    if not hits:
-        return []
-    query_text = f"{query.question} {query.context_text}".strip()
-    heading_of = heading_formatter(encoder.count_tokens, encoder.max_tokens)
-    hit_headings = [heading_of(hit.passage.title, hit.passage.date) for hit in hits]
-    texts = [
-        encoded_text(heading, hit.passage.text)
-        for heading, hit in zip(hit_headings, hits, strict=True)
-    ]
-    query_vectors, *passage_vectors = encoder.encode_tokens([query_text, *texts])
-    scorer = _EvidenceScorer(query_text, query_vectors, idf(terms(query_text)))
+    text = f"{query.question} {query.context_text}".strip()
+    readings = read_hits(text, hits, reader)
+    question = Question(text, idf)
     best: dict[tuple[ArticleRef, int], Evidence] = {}  # neighbouring passages share sentences
-    for hit, heading, vectors in zip(hits, hit_headings, passage_vectors, strict=True):
-        heading_length = len(encoded_text(heading, ""))
-        for candidate in _candidate_sentences(hit.passage):
-            if _repeats_question(candidate.sentence.text, query.question):
+    for hit, reading in zip(hits, readings, strict=True):
+        for evidence in _score_sentences(question, hit, reading):
+            sentence = evidence.sentence
+            key = (sentence.article, sentence.start)
+            if _repeats_question(sentence.text, query.question):
                 continue
-            score = scorer.score(candidate, vectors, heading_length)
-            key = (candidate.sentence.article, candidate.sentence.start)
-            if key not in best or best[key].score < score:
-                best[key] = Evidence(score, candidate.sentence, candidate.preceding)
+            if key not in best or best[key].score < evidence.score:
+                best[key] = evidence
     ranked = sorted(best.values(), key=lambda evidence: -evidence.score)
     return apply_time_constraints(query.question, ranked)
 
 
-def select_quotes(query: SearchQuery, evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Select the evidence that is worth quoting: the best, and possibly one more.
+def read_hits(question: str, hits: Sequence[Hit], reader: Reader) -> list[PassageReading]:
+    """Return what the reader finds in each hit."""
+    passages = [
+        ReadablePassage(full_heading(hit.passage.title, hit.passage.date), hit.passage.text)
+        for hit in hits
+    ]
+    return reader.read(question, passages)
 
-    If another article disagrees about the date or figure asked for, both are returned, newest first.
-    Otherwise the next sentence with a different text is added if it is about as good, and the two are
-    short enough.
 
-    Args:
-        query: The query.
-        evidence: At least one item, best first.
-    """
-    best, *others = evidence
-    opposing = next((other for other in others if disagree(query.question, best, other)), None)
-    if opposing:
-        return sorted([best, opposing], key=lambda item: item.sentence.date or "", reverse=True)
-    best_words = words(best.sentence.text)
-    second = next((item for item in others if words(item.sentence.text) != best_words), None)
-    if second is None or _odds(second.score) < MIN_SECOND_ODDS * _odds(best.score):
-        return [best]
-    length = len(best_words) + len(words(second.sentence.text))
-    return [best, second] if length <= MAX_QUOTED_WORDS else [best]
+def _score_sentences(question: Question, hit: Hit, reading: PassageReading) -> Iterator[Evidence]:
+    """Yield every sentence of a hit with its score and the best answer that begins in it."""
+    for sentence, spans, features in sentence_features(question, hit, reading):
+        log_odds = BIAS + sum(w * f for w, f in zip(WEIGHTS, features, strict=True))
+        answer = _answer(hit.passage, sentence, spans[0]) if spans else None
+        yield Evidence(1 / (1 + exp(-log_odds)), sentence.excerpt, sentence.preceding, answer)
+
+
+def sentence_features(
+    question: Question, hit: Hit, reading: PassageReading
+) -> Iterator[tuple[_Sentence, list[AnswerSpan], Features]]:
+    """Yield every sentence of a hit, the reader's spans that begin in it, and its features."""
+    total = sum(span.probability for span in reading.spans) or 1.0
+    for sentence in _sentences(hit.passage):
+        spans = [span for span in reading.spans if sentence.start <= span.start < sentence.end]
+        share = sum(span.probability for span in spans) / total
+        text = sentence.excerpt.text
+        yield (
+            sentence,
+            spans,
+            Features(
+                reader_log_odds=max(-MAX_LOG_ODDS, min(MAX_LOG_ODDS, reading.log_odds)),
+                log_share=max(MIN_LOG_SHARE, log(share)) if share > 0 else MIN_LOG_SHARE,
+                retrieval=hit.score,
+                term_overlap=question.term_overlap(sentence.nearby_terms),
+                bigram_overlap=question.bigram_overlap(text),
+            ),
+        )
+
+
+def _answer(passage: Excerpt, sentence: _Sentence, span: AnswerSpan) -> Excerpt:
+    """Return the answer, with the words before a figure that qualify it, and with its unit."""
+    text = passage.text
+    start, end = span.start, min(span.end, sentence.end)
+    if any(character.isdigit() for character in text[start:end]):
+        qualifier = _QUALIFIER.search(text, sentence.start, start)
+        start = qualifier.start() if qualifier else start
+        unit = _UNIT.match(text[end : sentence.end]) if text[end - 1].isdigit() else None
+        end += unit.end() if unit else 0
+    return _part(passage, start, text[start:end])
 
 
 def disagree(question: str, best: Evidence, other: Evidence) -> bool:
@@ -148,10 +233,6 @@ def _same_subject(first: str, second: str) -> bool:
     return 2 * shared >= min(len(first_terms), len(second_terms))
 
 
-def _odds(probability: float) -> float:
-    return probability / max(1e-9, 1 - probability)
-
-
 def _repeats_question(sentence: str, question: str) -> bool:
     """Whether a sentence contains the question verbatim, and so does not answer it.
 
@@ -163,81 +244,20 @@ def _repeats_question(sentence: str, question: str) -> bool:
     return f" {' '.join(question_words)} " in f" {' '.join(words(sentence))} "
 
 
-class _EvidenceScorer:
-    """Logistic regression over features of a sentence and one query."""
-
-    def __init__(self, query_text: str, tokens: TokenVectors, idf: Mapping[str, float]) -> None:
-        """Prepare the query's features.
-
-        Args:
-            query_text: The question with its context terms.
-            tokens: Its token vectors.
-            idf: The inverse document frequency of each of its terms.
-        """
-        self._query_text = query_text
-        self._token_vectors = tokens.vectors
-        self._mean_vector = normalize(tokens.vectors.sum(axis=0))
-        self._idf = idf
-        self._bigrams = set(pairwise(terms(query_text)))
-        self._answer_type = AnswerType.of(query_text)
-
-    def score(
-        self, candidate: _CandidateSentence, passage: TokenVectors, heading_length: int
-    ) -> float:
-        """Return the probability, 0 to 1, that the sentence answers the query.
-
-        Args:
-            candidate: The sentence.
-            passage: The token vectors of its passage, heading included.
-            heading_length: Characters before the passage's text in what was encoded.
-        """
-        text = candidate.sentence.text
-        start = heading_length + candidate.offset
-        vectors = passage.between(start, start + len(text))
-        if not len(vectors) or not len(self._token_vectors):
-            return 0.0
-        log_odds = (
-            _TOKEN_SIMILARITY * float((self._token_vectors @ vectors.T).max(axis=1).mean())
-            + _SENTENCE_SIMILARITY * float(self._mean_vector @ normalize(vectors.sum(axis=0)))
-            + _TERM_OVERLAP * _idf_share(self._idf, candidate.nearby_terms)
-            + _BIGRAM_OVERLAP * self._shared_bigrams(candidate.terms) / max(1, len(self._bigrams))
-            + _ANSWER_TYPE * self._answer_type_match(text)
-            + _BIAS
-        )
-        return 1 / (1 + exp(-_TEMPERATURE * log_odds))
-
-    def _shared_bigrams(self, sentence_terms: Sequence[str]) -> int:
-        return len(self._bigrams & set(pairwise(sentence_terms)))
-
-    def _answer_type_match(self, text: str) -> float:
-        if self._answer_type is None:
-            return 0.5
-        return float(self._answer_type.answered_by(text, self._query_text))
-
-
-def _idf_share(idf: Mapping[str, float], nearby_terms: Set[str]) -> float:
-    """The share, weighted by IDF, of the query's terms that are among `nearby_terms`."""
-    total = sum(idf.values())
-    return sum(idf[term] for term in idf.keys() & nearby_terms) / total if total else 0.0
-
-
-def _candidate_sentences(passage: Excerpt) -> Iterator[_CandidateSentence]:
+def _sentences(passage: Excerpt) -> Iterator[_Sentence]:
     spans = list(sentences(passage.text))
-    # Padded, so that every sentence has two neighbours.
-    texts = ["", *(passage.text[start:end] for start, end in spans), ""]
-    title_terms = terms(passage.title)
+    texts = ["", *(passage.text[start:end] for start, end in spans), ""]  # each has two neighbours
     sentence_terms = [terms(text) for text in texts]
+    heading_terms = terms(full_heading(passage.title, passage.date))
     for number, (start, _) in enumerate(spans, start=1):
         text = texts[number]
-        sentence = replace(_part(passage, start, text), duplicates=_duplicates(passage, text))
         preceding = None
         if number > 1 and not PRONOUNS.isdisjoint(words(text)[:2]):
             preceding = _part(passage, spans[number - 2][0], texts[number - 1])
-        yield _CandidateSentence(
-            sentence=sentence,
-            offset=start,
-            terms=sentence_terms[number],
-            nearby_terms=set().union(title_terms, *sentence_terms[number - 1 : number + 2]),
+        yield _Sentence(
+            start=start,
+            excerpt=replace(_part(passage, start, text), duplicates=_duplicates(passage, text)),
+            nearby_terms=set().union(heading_terms, *sentence_terms[number - 1 : number + 2]),
             preceding=preceding,
         )
 

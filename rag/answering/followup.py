@@ -12,8 +12,31 @@ from rag.types import Message, SearchQuery
 # A citation marker in an answer: "[1]".
 _MARKER = re.compile(r"\[\d+\]")
 
-MAX_TERMS_OF_FOLLOWUP = 1
-"""Number of terms up to which a question is always taken as a follow-up: "And why?"."""
+# Begins a continuation; "And Ann Lee?" is one, "And who is Ann Lee?" is too.
+_CONTINUATION = re.compile(r"\s*(?:and|so|but|then|what about|how about|why not)\b", re.IGNORECASE)
+# "the second one", "which one"
+_ELLIPTIC_ONE = re.compile(
+    r"\b(?:the|which|that|this) (?:\w+ )?one"
+    r"(?:\W*\Z|(?= (?:is|was|did|does|do|has|had|will|can|and|or)\b)|(?= (?!thing)\w+ing\b))",
+    re.IGNORECASE,
+)
+# A capitalised word that does not begin the question.
+_NAME = re.compile(r"(?<=[\w,;:’'\"“)] )[A-Z][\w’'-]+")
+# A question that only names another subject.
+_OTHER_SUBJECT = re.compile(
+    r"\s*(?:and(?: what about| how about)?|what about|how about)\s+"
+    r"(?P<subject>(?!(?:who|what|when|where|why|which|how|did|do|does|is|are|was|were|has|have|had|can|could)\b)"
+    r"(?:[\w’'-]+ ?){1,5})\?*\s*\Z",
+    re.IGNORECASE,
+)
+# "How long is | the bridge at Marnstead?", "How old is | Nora Tamsin?"
+_QUESTION_ABOUT_SUBJECT = re.compile(
+    r"(?P<question>(?i:how \w+|who|what|when|where|which \w+)(?: \w+)?"
+    r" (?:is|are|was|were|has|have|did|does|do)) (?:the |a |an |[A-Z]).*\Z"
+)
+
+MAX_TERMS_OF_FOLLOWUP = 2
+"""Number of terms up to which a question without a name is taken as a follow-up: "And why?"."""
 
 MAX_CONTEXT_TERMS = 3
 """Maximum number of words of the conversation that are added to a question."""
@@ -37,8 +60,8 @@ USER_WEIGHT = 2.0
 def contextualize(question: str, history: Sequence[Message], idf: Idf) -> SearchQuery:
     """Add what the conversation was about to a question that continues it.
 
-    A question continues the conversation if it refers back to it ("And when does it expire?") or
-    shares a word with it. A question on a new subject stays as it is.
+    A question continues the conversation if it refers back to it ("And when does it expire?"). A
+    complete question stays as it is, even if it shares words with the conversation.
 
     Args:
         question: The question as asked.
@@ -46,7 +69,8 @@ def contextualize(question: str, history: Sequence[Message], idf: Idf) -> Search
         idf: Inverse document frequencies of stems.
     """
     messages = [_shortened(message) for message in reversed(history[-MAX_MESSAGES:])]
-    if not _continues(question, messages):
+    question = _replace_subject(question, messages)
+    if not any(terms(message["content"]) for message in messages) or not _refers_back(question):
         return SearchQuery(question)
     context_stems = _select_context_stems(question, messages, idf)
     return SearchQuery(question, tuple(_surface_forms(context_stems, messages)))
@@ -71,13 +95,37 @@ def _shortened(message: Message) -> Message:
     return Message(role=message["role"], content=content)
 
 
-def _continues(question: str, messages: Sequence[Message]) -> bool:
-    question_terms = set(terms(question))
-    known_terms = {term for message in messages for term in terms(message["content"])}
-    refers_back = (
-        not PRONOUNS.isdisjoint(words(question)) or len(question_terms) <= MAX_TERMS_OF_FOLLOWUP
-    )
-    return bool(known_terms) and (refers_back or not question_terms.isdisjoint(known_terms))
+def _refers_back(question: str) -> bool:
+    """Return whether a question can only be understood with the conversation before it.
+
+    It begins like a continuation ("And why?"), or has a pronoun and no name before it, or consists of so
+    few words that it names no subject ("How high is the damage?").
+    """
+    if _CONTINUATION.match(question) or _ELLIPTIC_ONE.search(question):
+        return True
+    name = _NAME.search(question)
+    own_words = words(question[: name.start()] if name else question)
+    if not PRONOUNS.isdisjoint(own_words):
+        return True
+    return name is None and len(set(terms(question))) <= MAX_TERMS_OF_FOLLOWUP
+
+
+def _replace_subject(question: str, messages: Sequence[Message]) -> str:
+    """Return the last question about another subject: "And Ann Lee?" after "How old is Bo?".
+
+    Args:
+        question: The question.
+        messages: The conversation, newest message first.
+
+    Returns:
+        "How old is Ann Lee?"; the question itself if it does not only name a subject.
+    """
+    elliptic = _OTHER_SUBJECT.match(question)
+    last = next((m["content"] for m in messages if m["role"] == "user"), "")
+    asked = _QUESTION_ABOUT_SUBJECT.match(last.strip())
+    if elliptic is None or asked is None:
+        return question
+    return f"{asked['question']} {elliptic['subject'].strip()}?"
 
 
 def _select_context_stems(question: str, messages: Sequence[Message], idf: Idf) -> list[str]:
@@ -97,7 +145,7 @@ def _select_context_stems(question: str, messages: Sequence[Message], idf: Idf) 
         message_weight = DECAY ** ((age + 1) // 2) * speaker_weight
         for term, count in counts.items():
             is_single_character = len(term) == 1 and term.isascii()
-            if term not in question_terms and not is_single_character:
+            if term not in question_terms and not is_single_character and not term[:1].isdigit():
                 weights[term] += message_weight * (1 + log(count)) * stem_idf[term]
     return nlargest(MAX_CONTEXT_TERMS, weights, key=weights.__getitem__)
 

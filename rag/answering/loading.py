@@ -12,8 +12,14 @@ from rag.models.generation.base import LanguageModel
 from rag.models.generation.openai_client import ServerGenerator
 from rag.models.generation.supervised import SupervisedGenerator
 from rag.models.memory import MemoryRequirement
+from rag.models.reading.reader import Reader
 from rag.models.reranker import Reranker
-from rag.models.resolve import adapter_file, cross_encoder_folder, generator_file
+from rag.models.resolve import (
+    MINILM,
+    cross_encoder_folder,
+    generator_file,
+    reader_file,
+)
 from rag.settings import Settings
 from rag.types import ModelRole
 
@@ -32,6 +38,12 @@ def build_entailment_model(settings: Settings) -> EntailmentModel | None:
     return EntailmentModel(name, cross_encoder_folder(name, ModelRole.CHECKER)) if name else None
 
 
+def build_reader(settings: Settings) -> Reader:
+    """Return the reader that is bundled with the program. Raises ModelError."""
+    folder = MINILM.locate() / MINILM.folder
+    return Reader(reader_file(settings.cache), folder, settings.cache, settings.encoder_dtype)
+
+
 def build_generator(settings: Settings, max_bytes: int) -> LanguageModel:
     """Return a client if the setting is a server's address, else a model run by llama.cpp.
 
@@ -48,22 +60,24 @@ def build_generator(settings: Settings, max_bytes: int) -> LanguageModel:
             name, settings.generator_model, settings.generator_api_key.get_secret_value()
         )
     file = generator_file(name, settings.cache)
-    adapter = adapter_file(name, settings.cache) if settings.adapter == "on" else None
-    return SupervisedGenerator(name, file, settings.cache, settings.threads, adapter, max_bytes)
+    return SupervisedGenerator(name, file, settings.cache, settings.threads, max_bytes)
 
 
-def build_generator_beside(settings: Settings, *others: Model | None) -> LanguageModel:
+def build_generator_beside(settings: Settings, *others: Model | Reader | None) -> LanguageModel:
     """Return the generator, limited to the memory that the other models leave. Raises ModelError."""
     occupied = sum(model.memory for model in others if model)
     return build_generator(settings, memory.budget(settings.memory_mb) - occupied)
 
 
-def check_memory(models: Mapping[ModelRole, Model | None], megabytes: int) -> None:
+def check_memory(
+    models: Mapping[ModelRole, Model | None], megabytes: int, *, occupied: int = 0
+) -> None:
     """Check that models fit into memory together.
 
     Args:
-        models: The models to load; those already loaded require nothing.
+        models: The models that the user may choose; those already loaded require nothing.
         megabytes: The memory available to models; 0 for most of what is free.
+        occupied: Bytes that the reader takes, if it is loaded beside them.
 
     Raises:
         ModelError: They do not fit.
@@ -71,4 +85,4 @@ def check_memory(models: Mapping[ModelRole, Model | None], megabytes: int) -> No
     requirements = [
         MemoryRequirement(role, model.name, model.memory) for role, model in models.items() if model
     ]
-    memory.check(requirements, memory.budget(megabytes))
+    memory.check(requirements, memory.budget(megabytes) - occupied)

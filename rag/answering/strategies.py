@@ -1,45 +1,92 @@
-"""Strategies for making an answer from evidence.
+"""Strategies for answering, by the kind of question (see `question_type`).
 
-1. A generator trained for extractive question answering gives a *short answer*, which is verified and
-   followed by the quotation that supports it.
-2. Any other generator writes a *draft*; its unsupported sentences are removed.
-3. Where nothing of that is supported, or there is no working generator, the answer is a *quotation*.
-4. Where the confidence is below the threshold, the answer is a *refusal*.
+- A *look-up* is answered by the part of a sentence that the reader finds, verified, with the sentence as
+  its citation. A generator that the user chose writes a *draft* instead, whose unsupported sentences are
+  removed; where nothing of it is supported, the reader's answer takes its place.
+- *Lists*, *explanations*, *comparisons* and *yes/no questions* are answered by sentences of the evidence,
+  the last with "Yes." or "No." before them where the judge is sure.
+- *Summaries* and *overviews* consist of the openings of articles.
+- Questions about the collection are answered from the index (see `catalogue`).
+
+Where the confidence is below the threshold, the answer is a refusal.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from rag.answering import confidence
-from rag.answering.citations import CitedText
-from rag.answering.evidence import disagree, select_quotes
-from rag.answering.quote import quote_evidence, with_supporting_quotes
+from rag.answering import catalogue, extracts, openings
+from rag.answering.citations import CitedSentence, CitedText, number_citations
+from rag.answering.evidence import disagree
+from rag.answering.question_type import QuestionPlan
+from rag.answering.quote import quote, quote_each
 from rag.answering.refusal import build_refusal
-from rag.answering.verify import verify_draft
+from rag.answering.temporal import Period
+from rag.answering.verify import Verifier, readable
 from rag.errors import GeneratorCrashed
 from rag.models.embedding.encoder import Encoder
-from rag.models.entailment import EntailmentModel
 from rag.models.generation import prompts
 from rag.models.generation.base import LanguageModel
+from rag.store.browse import ArticleSort, list_articles
+from rag.store.reader import IndexReader
 from rag.text.sentences import sentences
-from rag.text.tokens import terms, words
+from rag.text.tokens import Idf, terms, words
 from rag.timing import Phase, PhaseTimer
 from rag.types import (
     Answer,
+    Article,
+    ArticleFilter,
     Evidence,
     Excerpt,
-    ExtractiveAnswer,
     Hit,
     Mode,
     Notice,
+    Origin,
     Prompt,
+    QuestionKind,
+    Refusal,
     SearchQuery,
+    Sentence,
     Stage,
+    Verdict,
 )
+from rag.wording import Phrase, phrase
 
-REDUNDANT_QUOTE_SHARE = 0.85
-"""Length of an answer, relative to its source, from which on quoting the source would repeat it."""
+MIN_VERDICT = 0.8
+"""Probability from which on the judge's "supported" or "contradicted" becomes "Yes." or "No."."""
+
+MIN_SHORT_ANSWER_SCORE = 0.7
+"""Score of a sentence from which on its answer stands alone; below, the whole sentence is quoted."""
+
+MAX_SHORT_ANSWER_WORDS = 14
+"""Most words of an answer that stands alone."""
+
+# What joins two clauses: a span across it is cut wrongly.
+_CLAUSE_BOUNDARY = re.compile(r";|, (?:but|while|which|who|when|where)\b|\. ")
+
+MAX_JUDGED_PASSAGES = 3
+"""Number of passages by which a yes/no question is judged."""
+
+MIN_RELATED_RELEVANCE = 0.8
+"""Relevance of an article in an overview, relative to that of the best one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the questions of which a question consists, with what was found for it.
+
+    Attributes:
+        query: The question.
+        hits: The passages retrieved for it.
+        evidence: Their sentences, best first.
+        confidence: The probability, 0 to 1, that the articles answer the question.
+    """
+
+    query: SearchQuery
+    hits: Sequence[Hit]
+    evidence: Sequence[Evidence]
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,123 +94,157 @@ class AnswerContext:
     """What an answer is made from.
 
     Attributes:
-        query: The standalone question.
-        hits: The passages retrieved for it.
-        evidence: Their sentences, best first.
+        plan: What kind of answer the question asks for.
+        parts: What was found for each part of the question.
         threshold: The confidence below which the question is refused.
         timer: Runs since the question was asked.
     """
 
-    query: SearchQuery
-    hits: Sequence[Hit]
-    evidence: Sequence[Evidence]
+    plan: QuestionPlan
+    parts: Sequence[Part]
     threshold: float
     timer: PhaseTimer
 
+    @property
+    def query(self) -> SearchQuery:
+        return self.parts[0].query
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The hits of all parts, each once."""
+        return list(dict.fromkeys(hit for part in self.parts for hit in part.hits))
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """The evidence of all parts, best first."""
+        evidence = [item for part in self.parts for item in part.evidence]
+        return sorted(evidence, key=lambda item: -item.score) if len(self.parts) > 1 else evidence
+
 
 class AnswerWriter:
-    """Makes answers from evidence with one generator."""
+    """Makes answers with one generator and one verifier."""
 
-    def __init__(
-        self,
-        generator: LanguageModel,
-        encoder: Encoder,
-        entailment_model: EntailmentModel | None = None,
-    ) -> None:
+    def __init__(self, generator: LanguageModel, encoder: Encoder, verifier: Verifier) -> None:
         self._generator = generator
         self._encoder = encoder
-        self._entailment_model = entailment_model
+        self._verifier = verifier
 
     def write(self, answer: Answer, context: AnswerContext) -> Iterator[Answer]:
         """Yield the answer in progress, and finally the answer that is DONE.
 
         Args:
-            answer: The answer so far; its confidence is the score of the best evidence.
+            answer: The answer so far.
             context: What the answer is made from.
         """
-        if confidence.upper_bound(answer.confidence) < context.threshold:
-            yield refuse(answer, context)
+        if answer.confidence < context.threshold:
+            refusal = build_refusal(context.query, context.hits, context.evidence)
+            yield finish(replace(answer, refusal=refusal), context.timer)
             return
         if self._generator.problem:
-            yield _answer_without_generator(answer, context, Notice.GENERATOR_OFF)
-            return
-        try:
-            yield from self._answer_with_generator(answer, context)
-        except GeneratorCrashed:
-            yield _answer_without_generator(answer, context, Notice.GENERATOR_CRASHED)
+            answer = replace(answer, notice=Notice.GENERATOR_OFF)
+        elif self._generator.profile.writes_answers:
+            try:
+                yield from self._answer_by_draft(answer, context)
+                return
+            except GeneratorCrashed:
+                answer = replace(answer, notice=Notice.GENERATOR_CRASHED)
+        yield self._answer_by_reading(answer, context)
 
-    def _answer_with_generator(self, answer: Answer, context: AnswerContext) -> Iterator[Answer]:
-        """Yield the answer as the generator writes it. Raises GeneratorCrashed."""
+    # -- from what the reader has found
+
+    def _answer_by_reading(self, answer: Answer, context: AnswerContext) -> Answer:
+        """Return the answer made of what the reader has found for each part."""
+        with context.timer.measure(Phase.CHECK):
+            several = len(context.parts) > 1
+            cited: list[CitedSentence] = []
+            for part in context.parts:
+                if several and part.confidence < context.threshold:
+                    cited.append(_missing_part(part))
+                else:
+                    cited += self._answer_part(part, context.plan.kind)
+        return finish(with_sentences(answer, cited), context.timer)
+
+    def _answer_part(self, part: Part, kind: QuestionKind) -> list[CitedSentence]:
+        match kind:
+            case QuestionKind.YES_NO:
+                return self._yes_or_no(part)
+            case QuestionKind.EXPLANATION:
+                return [quote(extracts.explanation(part.evidence[0], part.hits))]
+            case QuestionKind.COMPARISON:
+                chosen = extracts.several(part.evidence, kind)
+                return quote_each(extracts.in_order_of_time(chosen))
+            case QuestionKind.LIST | QuestionKind.KEYWORDS:
+                return [quote(excerpt) for excerpt in extracts.several(part.evidence, kind)]
+            case _:
+                return self._look_up(part)
+
+    def _look_up(self, part: Part) -> list[CitedSentence]:
+        """Return the short answer; a quotation if there is none; both sides if articles disagree."""
+        best, *others = part.evidence
+        opposing = next(
+            (other for other in others if disagree(part.query.question, best, other)), None
+        )
+        if opposing:
+            newest_first = sorted(
+                [best.sentence, opposing.sentence], key=lambda e: e.date or "", reverse=True
+            )
+            return quote_each(newest_first)
+        is_sure = best.score >= MIN_SHORT_ANSWER_SCORE
+        if best.answer is not None and is_sure and _is_short(best.answer.text):
+            text = _as_sentence(best.answer.text)
+            passage = extracts.passage_with(best.sentence, part.hits)
+            verdict = self._verifier.verify(text, part.query.text, [passage]).verdict
+            if verdict is not Verdict.CONTRADICTED:
+                return [
+                    CitedSentence(
+                        Sentence(text, Verdict.SUPPORTED), (_with_preceding(best, passage),)
+                    )
+                ]
+        return [quote(best.sentence)]
+
+    def _yes_or_no(self, part: Part) -> list[CitedSentence]:
+        """Return "Yes." or "No." where the judge is sure, and the sentence that decides it."""
+        question = part.query.text
+        passages = [hit.passage for hit in part.hits[:MAX_JUDGED_PASSAGES]]
+        scores = self._verifier.judge.judge(question, list(map(readable, passages)))
+        sure, best = max(
+            enumerate(scores), key=lambda pair: max(pair[1].supported, pair[1].contradicted)
+        )
+        if max(best.supported, best.contradicted) < MIN_VERDICT:
+            return [quote(e) for e in extracts.several(part.evidence, QuestionKind.YES_NO)]
+        source = _best_within(part.evidence, passages[sure])
+        word = phrase("yes" if best.supported > best.contradicted else "no")
+        return [
+            CitedSentence(Sentence("", Verdict.SUPPORTED, phrase=word), (source,)),
+            quote(source),
+        ]
+
+    # -- drafts
+
+    def _answer_by_draft(self, answer: Answer, context: AnswerContext) -> Iterator[Answer]:
+        """Yield the draft as it grows; then what of it is supported. Raises GeneratorCrashed.
+
+        Where the generator declines or nothing of its draft is supported, the reader's answer follows.
+        """
         with context.timer.measure(Phase.COMPOSE_PROMPT):
             prompt = compose_prompt(context.query, context.evidence, self._generator, self._encoder)
         used = len(prompt.sources)
         omitted = max(0, len(context.evidence) - used)
-        answer = replace(answer, evidence_used=used, evidence_omitted=omitted)
-        short_answer = yield from self._generate_short_answer(answer, prompt)
-        if short_answer is None:
-            yield from self._answer_by_draft(answer, context, prompt)
-        else:
-            yield from self._answer_by_short_answer(answer, context, prompt, short_answer)
-
-    # -- short answers
-
-    def _generate_short_answer(
-        self, answer: Answer, prompt: Prompt
-    ) -> Generator[Answer, None, ExtractiveAnswer | None]:
-        """Return the short answer, or None if the generator gives none; yield `answer` meanwhile."""
-        if not prompt.sources:
-            return None
-        with closing(self._generator.short_answer(prompt.messages)) as steps:
-            for short_answer in steps:
-                if short_answer is not None:
-                    return short_answer
-                yield answer
-        return None
-
-    def _answer_by_short_answer(
-        self,
-        answer: Answer,
-        context: AnswerContext,
-        prompt: Prompt,
-        short_answer: ExtractiveAnswer,
-    ) -> Iterator[Answer]:
-        """Yield the short answer if it is supported, else a quotation, or a refusal."""
-        combined = confidence.confidence(context.evidence, short_answer)
-        answer = replace(answer, confidence=combined)
-        answer = _with_short_answer_as_draft(answer, prompt, short_answer, context.timer)
-        if combined < context.threshold:
-            yield refuse(answer, context)
-            return
-        yield answer
-        with context.timer.measure(Phase.CHECK):
-            evidence = confidence.rerank_by_answer(context.evidence, prompt.sources, short_answer)
-            quotes = select_quotes(context.query, evidence)
-            is_uncertain = short_answer.probability < confidence.MIN_PROBABILITY
-            if is_uncertain or prompts.is_refusal(short_answer.text):
-                final = _with_cited_text(answer, Mode.QUOTED, quote_evidence(quotes))
-            else:
-                final = self._verify(answer, [quotes[0].sentence], quotes)
-        yield finish(final, context.timer)
-
-    # -- drafts
-
-    def _answer_by_draft(
-        self, answer: Answer, context: AnswerContext, prompt: Prompt
-    ) -> Iterator[Answer]:
-        """Yield the draft as it grows; then what of it is supported, a quotation, or a refusal."""
-        if answer.confidence < context.threshold:
-            yield refuse(answer, context)
-            return
-        drafted = answer
-        for drafted in self._stream_draft(answer, prompt, context.timer):
+        drafted = replace(answer, evidence_used=used, evidence_omitted=omitted)
+        for partial_draft in self._stream_draft(drafted, prompt, context.timer):
+            drafted = partial_draft
             yield drafted
-        if prompts.is_refusal(drafted.draft):
-            yield refuse(drafted, context)
-            return
         with context.timer.measure(Phase.CHECK):
-            quotes = select_quotes(context.query, context.evidence)
-            final = self._verify(drafted, prompt.sources, quotes)
-        yield finish(final, context.timer)
+            passages = [hit.passage for hit in context.hits]
+            declined = prompts.is_refusal(drafted.draft)
+            verified = self._verifier.verify_draft(
+                "" if declined else drafted.draft, answer.standalone_question, passages
+            )
+        if any(sentence.supported for sentence in verified.sentences):
+            yield finish(_with_cited_text(drafted, Mode.WRITTEN, verified), context.timer)
+            return
+        fallback = self._answer_by_reading(drafted, context)
+        yield replace(fallback, sentences=fallback.sentences + verified.sentences)
 
     def _stream_draft(self, answer: Answer, prompt: Prompt, timer: PhaseTimer) -> Iterator[Answer]:
         """Yield the answer with its draft as it grows; nothing if the prompt contains no source."""
@@ -183,40 +264,153 @@ class AnswerWriter:
                 if _is_rambling(draft):
                     break
 
-    # -- verification
 
-    def _verify(
-        self, answer: Answer, sources: Sequence[Excerpt], quotes: Sequence[Evidence]
-    ) -> Answer:
-        """Return the supported sentences of the draft, or the quotes if there are none.
+# -- from whole articles, and from the index
 
-        A draft that rests on nothing but the best quote is followed by that quote, unless it already
-        says all of it. If the two quotes disagree, they replace the draft, which cannot speak for both.
 
-        Args:
-            answer: The answer with its complete draft.
-            sources: The excerpts that may support the draft.
-            quotes: The evidence selected for quoting, best first.
-        """
-        score_entailment = self._entailment_model.predict if self._entailment_model else None
-        question = answer.standalone_question
-        verified = verify_draft(answer.draft, question, sources, score_entailment)
-        best_quote = quotes[0].sentence
-        supported = [sentence.text for sentence in verified.sentences if sentence.supported]
-        supported_text = " ".join(supported)
-        rests_on_best = [citation.quote for citation in verified.citations] == [best_quote]
-        if supported_text and not rests_on_best:
-            return _with_cited_text(answer, Mode.WRITTEN, verified)
-        quotes_disagree = len(quotes) > 1 and disagree(question, *quotes)
-        if supported_text and not quotes_disagree:
-            is_redundant = _covers_source(supported_text, best_quote)
-            supporting = [item.sentence for item in (quotes[1:] if is_redundant else quotes)]
-            cited_text = with_supporting_quotes(verified, best_quote, supporting)
-            return _with_cited_text(answer, Mode.WRITTEN, cited_text)
-        quotation = quote_evidence(quotes)
-        rejected = tuple(sentence for sentence in verified.sentences if not sentence.supported)
-        cited_text = replace(quotation, sentences=quotation.sentences + rejected)
-        return _with_cited_text(answer, Mode.QUOTED, cited_text)
+def answer_from_openings(
+    answer: Answer,
+    plan: QuestionPlan,
+    subject: SearchQuery,
+    hits: Sequence[Hit],
+    index: IndexReader,
+    timer: PhaseTimer,
+) -> Answer:
+    """Return a summary of the best article, or an overview of the best ones.
+
+    Args:
+        answer: The answer so far.
+        plan: What kind of answer the question asks for.
+        subject: What it is about.
+        hits: The passages retrieved for that, at least one.
+        index: The index with the articles.
+        timer: Runs since the question was asked.
+    """
+    with timer.measure(Phase.CHECK):
+        articles = related_articles(subject, hits, index)
+        match plan.kind:
+            case QuestionKind.SUMMARY:
+                cited = [quote(openings.opening(articles[0], openings.SUMMARY_WORDS))]
+            case _:
+                newest_first = plan.kind is QuestionKind.LATEST
+                cited = openings.overview(articles, newest_first=newest_first)
+    return finish(with_sentences(answer, cited), timer)
+
+
+def answer_about_period(
+    answer: Answer,
+    period: Period,
+    index: IndexReader,
+    article_filter: ArticleFilter,
+    timer: PhaseTimer,
+) -> Answer:
+    """Return what the articles of a period report, or that there are none."""
+    with timer.measure(Phase.GATHER_HITS):
+        dated = replace(article_filter, since=period.since, until=period.until)
+        listed, _ = list_articles(index, "", dated, ArticleSort.OLDEST, openings.PERIOD_ARTICLES)
+        found = [index.article(summary.id) for summary in listed]
+        articles = [article for article in found if article is not None]
+    if not articles:
+        span = " – ".join(dict.fromkeys(part for part in period if part))
+        refusal = phrase(Refusal.PERIOD_EMPTY, period=span)
+        return finish(replace(answer, refusal=refusal), timer)
+    answer = replace(answer, confidence=1.0)
+    return finish(with_sentences(answer, openings.period_overview(articles)), timer)
+
+
+def answer_from_catalogue(
+    answer: Answer, question: str, plan: QuestionPlan, index: IndexReader, timer: PhaseTimer
+) -> Answer:
+    """Return how many articles there are or mention something, or which."""
+    with timer.measure(Phase.GATHER_HITS):
+        result = catalogue.run_catalogue_query(index, question, plan.subject)
+    sentences_with_sources = catalogue.describe(
+        result, names=plan.kind is QuestionKind.ARTICLE_LIST
+    )
+    answer = replace(answer, confidence=1.0)
+    return finish(with_sentences(answer, sentences_with_sources), timer)
+
+
+def related_articles(
+    subject: SearchQuery, hits: Sequence[Hit], index: IndexReader
+) -> list[Article]:
+    """Return the articles of the hits that are about as relevant as the best hit, each once."""
+    best = relevance(subject, hits[0], index.idf)
+    related = dict.fromkeys(
+        hit.passage.article
+        for hit in hits
+        if relevance(subject, hit, index.idf) >= MIN_RELATED_RELEVANCE * best
+    )
+    found = [index.article(ref.id) for ref in related if ref.origin is Origin.INDEX]
+    return [article for article in found if article is not None]
+
+
+def relevance(subject: SearchQuery, hit: Hit, idf: Idf) -> float:
+    """Return the share of a subject's terms, weighted by IDF, that a hit contains, 0 to 1."""
+    weights = idf(terms(f"{subject.question} {subject.context_text}"))
+    if not weights:
+        return 0.0
+    known = set(terms(f"{hit.passage.title} {hit.passage.date or ''} {hit.passage.text}"))
+    return sum(weight for term, weight in weights.items() if term in known) / sum(weights.values())
+
+
+# -- parts of answers
+
+
+def _missing_part(part: Part) -> CitedSentence:
+    """Return the sentence that says that the articles do not answer a part of the question."""
+    question = part.query.question.rstrip(" ?.")
+    text = phrase("part_not_answered", question=f"{question}?")
+    return CitedSentence(Sentence("", Verdict.SUPPORTED, phrase=text))
+
+
+def _best_within(evidence: Sequence[Evidence], passage: Excerpt) -> Excerpt:
+    """Return the best sentence of a passage."""
+    within = (
+        item.sentence
+        for item in evidence
+        if item.sentence.article == passage.article
+        and passage.start <= item.sentence.start < passage.end
+    )
+    return next(within, passage)
+
+
+def _with_preceding(evidence: Evidence, passage: Excerpt) -> Excerpt:
+    """Return the sentence with the one before it that it refers to."""
+    if evidence.preceding is None:
+        return evidence.sentence
+    start, end = evidence.preceding.start - passage.start, evidence.sentence.end - passage.start
+    return replace(
+        passage,
+        start=passage.start + start,
+        end=passage.start + end,
+        text=passage.text[start:end],
+        duplicates=(),
+    )
+
+
+def _is_short(text: str) -> bool:
+    """Return whether a span is a short answer rather than parts of several clauses."""
+    return len(words(text)) <= MAX_SHORT_ANSWER_WORDS and not _CLAUSE_BOUNDARY.search(text)
+
+
+def _as_sentence(text: str) -> str:
+    """Return a short answer as a sentence: with a capital letter and a full stop."""
+    text = " ".join(text.split()).rstrip(",;:")
+    full_stop = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text[:1].upper()}{text[1:]}{full_stop}"
+
+
+def with_sentences(answer: Answer, cited: Sequence[CitedSentence]) -> Answer:
+    """Return the answer with these sentences; it is QUOTED if all of them are quotations."""
+    own = any(not sentence.quoted for sentence, _ in cited)
+    return _with_cited_text(answer, Mode.WRITTEN if own else Mode.QUOTED, number_citations(cited))
+
+
+def _with_cited_text(answer: Answer, mode: Mode, cited_text: CitedText) -> Answer:
+    return replace(
+        answer, mode=mode, sentences=cited_text.sentences, citations=cited_text.citations
+    )
 
 
 def compose_prompt(
@@ -229,10 +423,10 @@ def compose_prompt(
     return prompts.compose(query.text, sources, profile, generator.count_tokens, max_tokens)
 
 
-def refuse(answer: Answer, context: AnswerContext) -> Answer:
+def refuse(answer: Answer, query: SearchQuery, hits: Sequence[Hit], timer: PhaseTimer) -> Answer:
     """Return the answer, completed as a refusal."""
-    refusal = build_refusal(context.query, context.hits)
-    return finish(replace(answer, refusal=refusal), context.timer)
+    refusal: Phrase = build_refusal(query, hits)
+    return finish(replace(answer, refusal=refusal), timer)
 
 
 def finish(answer: Answer, timer: PhaseTimer) -> Answer:
@@ -240,43 +434,6 @@ def finish(answer: Answer, timer: PhaseTimer) -> Answer:
     stages = timer.stages()
     timings = replace(answer.timings, total_s=sum(stages.values()), stages=stages)
     return replace(answer, stage=Stage.DONE, draft="", timings=timings)
-
-
-def _answer_without_generator(answer: Answer, context: AnswerContext, notice: Notice) -> Answer:
-    """Return the best evidence as a quotation, or a refusal."""
-    answer = replace(answer, notice=notice)
-    if answer.confidence < context.threshold:
-        return refuse(answer, context)
-    with context.timer.measure(Phase.CHECK):
-        quotation = quote_evidence(select_quotes(context.query, context.evidence))
-    return finish(_with_cited_text(answer, Mode.QUOTED, quotation), context.timer)
-
-
-def _with_short_answer_as_draft(
-    answer: Answer, prompt: Prompt, short_answer: ExtractiveAnswer, timer: PhaseTimer
-) -> Answer:
-    """Make a sentence of the short answer, and add its durations to the timer."""
-    timer.add(Phase.READ_PROMPT, short_answer.read_s)
-    timer.add(Phase.WRITE, short_answer.write_s)
-    timings = replace(
-        answer.timings,
-        prompt_tokens=prompt.tokens,
-        first_token_s=timer.total_s,
-        answer_tokens=short_answer.tokens,
-    )
-    text = short_answer.text
-    full_stop = "" if text.endswith((".", "!", "?")) else "."
-    draft = f"{text[:1].upper()}{text[1:]}{full_stop}" if text else ""
-    return replace(answer, draft=draft, timings=timings)
-
-
-def _with_cited_text(answer: Answer, mode: Mode, cited_text: CitedText) -> Answer:
-    return replace(
-        answer,
-        mode=mode,
-        sentences=cited_text.sentences,
-        citations=cited_text.citations,
-    )
 
 
 def _is_rambling(draft: str) -> bool:
@@ -288,9 +445,3 @@ def _is_rambling(draft: str) -> bool:
         return False
     *earlier, last = draft_sentences
     return last.endswith("?") or last in earlier
-
-
-def _covers_source(text: str, source: Excerpt) -> bool:
-    """Whether a text contains so much of its source, in the same words, that a quote would repeat it."""
-    is_long = len(words(text)) >= REDUNDANT_QUOTE_SHARE * len(words(source.text))
-    return is_long and set(terms(text)) <= set(terms(source.text))

@@ -1,9 +1,11 @@
 """Time constraints in questions: "as of 2016", "before May 2017", "the latest …"."""
 
 import re
+from calendar import month_name
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from rag.text.dates import Day, days
+from rag.text.dates import MONTH_PATTERN, Day, days
 from rag.types import Evidence
 
 SCORE_MARGIN = 0.3
@@ -50,3 +52,45 @@ def _is_after(date: str | None, limit: Day | None) -> bool:
         return False
     precision = sum(part > 0 for part in limit)  # "as of 2016" includes all of 2016
     return day[:precision] > limit[:precision]
+
+
+# -- periods
+
+
+class Period(NamedTuple):
+    """A period, as the first and the last day, month or year of it in ISO 8601; empty if open."""
+
+    since: str
+    until: str
+
+
+_TWO_MONTHS = re.compile(
+    rf"\b(?:between|from) (?P<first>{MONTH_PATTERN})(?: (?P<first_year>\d{{4}}))?"
+    rf" (?:and|to|until|till) (?P<last>{MONTH_PATTERN}) (?P<last_year>\d{{4}})\b",
+    re.IGNORECASE,
+)
+_TWO_YEARS = re.compile(
+    r"\b(?:between|from) (?P<first>\d{4}) (?:and|to|until|till) (?P<last>\d{4})\b", re.IGNORECASE
+)
+_SINCE = re.compile(rf"\b(?:since|after) (?=(?:{MONTH_PATTERN}|\d))", re.IGNORECASE)
+_BEFORE = re.compile(rf"\b(?:before|until|till|up to) (?=(?:{MONTH_PATTERN}|\d))", re.IGNORECASE)
+
+
+def find_period(question: str) -> Period | None:
+    """Return the period that a question names: a day, a month, a year, or from one to another."""
+    months = [name.lower() for name in month_name]
+    if match := _TWO_MONTHS.search(question):
+        first_year = match["first_year"] or match["last_year"]
+        first, last = (months.index(match[name].lower()) for name in ("first", "last"))
+        return Period(f"{first_year}-{first:02}", f"{match['last_year']}-{last:02}")
+    if match := _TWO_YEARS.search(question):
+        return Period(match["first"], match["last"])
+    day = _first_day(question)
+    if day is None:
+        return None
+    text = "-".join([f"{day.year:04}", *(f"{part:02}" for part in day[1:] if part)])
+    if _SINCE.search(question):
+        return Period(text, "")
+    if _BEFORE.search(question):
+        return Period("", text)
+    return Period(text, text)

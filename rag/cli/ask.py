@@ -134,12 +134,17 @@ def chat(
     index: IndexOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     port: Annotated[str | None, typer.Option(help="Port to listen on [7860].")] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Path prefix that a proxy in front removes, as /news."),
+    ] = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Also serve MCP, at /mcp.")] = False,
 ) -> None:
     """Serve the chat page."""
     from rag.server import serve
 
-    serve(load_flags(index=index, host=host, port=port, mcp=mcp or None))
+    settings = load_flags(index=index, host=host, port=port, root_path=root_path, mcp=mcp or None)
+    serve(settings)
 
 
 def mcp_command(index: IndexOption = None) -> None:

@@ -44,7 +44,7 @@ def deploy_space(
     for notice in deployment.notices:
         print(notice, file=sys.stderr)
     if dry_run:
-        print_deployment(deployment)
+        print_deployment(deployment, private=private)
         return
     audience = "you only" if private else "everybody"
     size = format_upload_size(deployment)

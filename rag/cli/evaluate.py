@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rag import extras
 from rag.cli.options import MAX_HITS, IndexOption, JsonOption, parse_number
 from rag.cli.output import ProgressBar, print_evaluation, print_json, progress_bar, status
 from rag.errors import UsageError
@@ -62,6 +63,7 @@ def eval_command(
             "The argument QUESTIONS is missing.",
             remedy="Name a file, or generate questions with --generate N.",
         )
+    extras.require("eval", "`rag eval`")
     from rag.evaluation import runner
     from rag.evaluation.dataset import read_eval_questions
 

@@ -80,13 +80,14 @@ def sync_sources(
     as_json: bool = False,
 ) -> None:
     """Update the index and its refusal threshold, and print a report."""
+    from rag.answering.loading import build_reader
     from rag.evaluation.calibration import calibrate
     from rag.indexing.sync import sync
 
     with progress_bar() as bar:
         progress = ProgressBar(bar)
         report = sync(settings.index, encoder, sources, rebuild=rebuild, progress=progress)
-        calibrate(settings.index, encoder, progress)
+        calibrate(settings.index, encoder, build_reader(settings), progress)
     print_sync_report(report, settings.index, as_json)
 
 
@@ -144,7 +145,6 @@ def info(index: IndexOption = None, as_json: JsonOption = False) -> None:
 def collect_info(settings: Settings) -> dict[str, Any]:
     """Return what `rag info --json` prints."""
     from rag.models.generation import supervised
-    from rag.models.resolve import SMOLLM2
     from rag.store import thresholds
     from rag.store.reader import IndexReader
 
@@ -164,6 +164,5 @@ def collect_info(settings: Settings) -> dict[str, Any]:
         "recall": snapshot.recall,
         "refused_below": round(settings.strictness.least_score(threshold), 3),
         "generator": settings.generator,
-        "adapter": settings.adapter if settings.generator == SMOLLM2.name else "off",
         "generator_problem": supervised.last_problem(settings.cache),
     }

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from rag.cli import ask, deploy, evaluate, index, models
 from rag.errors import RagError
+from rag.models import memory
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
@@ -48,6 +49,11 @@ def main() -> None:
     except TyperException as error:
         print(f"rag: {error.format_message()} See `rag --help`.", file=sys.stderr)
         code = error.exit_code
+    except Exception as error:
+        if not memory.is_refused_allocation(error):
+            raise
+        print(f"rag: There is not enough memory. {memory.MORE_MEMORY}", file=sys.stderr)
+        code = 1
     if code == INTERRUPTED:
         print("rag: Interrupted.", file=sys.stderr)
     sys.exit(code or 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.settings import SEEDS
-from rag.types import Answer, Citation, Hit
+from rag.types import Answer, Citation, Hit, Skipped
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from rag.indexing.sync import Plan, SyncReport
     from rag.models.machine import Machine
 
-MAX_SKIPPED = 20
-"""Skipped files that are listed with their reasons; the others are counted."""
+MAX_REASONS = 20
+"""Reasons for which something was skipped that are listed; what else was skipped is counted."""
+
+MAX_SKIPPED_PATHS = 3
+"""Skipped files and rows that are listed for each reason; the others are counted."""
 
 MAX_RELATED = 3
 """Hits that are listed below an answer without citations."""
@@ -109,11 +112,7 @@ def print_sync_report(report: "SyncReport", index: Path, as_json: bool) -> None:
     for path in report.removed_sources:
         samples = "the sample articles in " if path == SEEDS.resolve() else ""
         print(f"Removed {samples}{path} from the index.")
-    for skipped in report.skipped[:MAX_SKIPPED]:
-        print(f"Skipped {skipped.path}: {skipped.reason}.")
-    unlisted = len(report.skipped) - MAX_SKIPPED
-    if unlisted > 0:
-        print(f"Skipped {unlisted} more; use --json to list all.")
+    print_skipped(report.skipped)
     ignored = f", {report.ignored} ignored (hidden files and links)" if report.ignored else ""
     print(
         f"{index}: {report.added} articles added, {report.changed} changed,"
@@ -122,6 +121,21 @@ def print_sync_report(report: "SyncReport", index: Path, as_json: bool) -> None:
         f" {report.seconds:.1f} s.",
         flush=True,
     )
+
+
+def print_skipped(skipped: Sequence[Skipped]) -> None:
+    """Print what was skipped, with one line for each reason."""
+    paths: dict[str, list[str]] = {}
+    for each in skipped:
+        paths.setdefault(str(each.reason), []).append(each.path)
+    for reason, of_reason in list(paths.items())[:MAX_REASONS]:
+        shown = ", ".join(of_reason[:MAX_SKIPPED_PATHS])
+        unshown = len(of_reason) - MAX_SKIPPED_PATHS
+        more = f" and {unshown:,} more" if unshown > 0 else ""
+        print(f"Skipped {shown}{more}: {reason}.")
+    unlisted = sum(len(of_reason) for of_reason in list(paths.values())[MAX_REASONS:])
+    if unlisted:
+        print(f"Skipped {unlisted:,} more for other reasons; use --json to list all.")
 
 
 def print_plan(plan: "Plan", as_json: bool) -> None:
@@ -317,7 +331,8 @@ def quartile_points(curve: Sequence["RiskCoveragePoint"]) -> "list[RiskCoverageP
 # -- deployment
 
 
-def print_deployment(deployment: "Deployment") -> None:
+def print_deployment(deployment: "Deployment", *, private: bool) -> None:
+    """Print what would be uploaded, and who could read it."""
     from rag.deploy.space import content_size
 
     for path, content in deployment.files.items():
@@ -327,6 +342,12 @@ def print_deployment(deployment: "Deployment") -> None:
     for name in deployment.secrets:
         print(f"{'secret':>12}  {name}")
     print(f"{format_upload_size(deployment)} would be uploaded.")
+    if private:
+        print("The Space would be private: only its owner could read the articles.")
+    else:
+        print(
+            "The Space would be public: anybody could read the articles. --private prevents that."
+        )
 
 
 def format_upload_size(deployment: "Deployment") -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rag.answering.evidence import score_sentences
+from rag.answering.evidence import find_evidence
 from rag.answering.retriever import DEFAULT_TOP_K, Retriever
 from rag.evaluation.dataset import EvalQuestion
 from rag.evaluation.synthesize import partial_recall_questions
 from rag.indexing.sync import Progress
 from rag.models.embedding.encoder import Encoder
+from rag.models.reading.reader import Reader
 from rag.store import thresholds
 from rag.store.reader import IndexReader
 from rag.store.thresholds import DEFAULT_THRESHOLD, Calibration
@@ -27,7 +28,7 @@ MAX_QUESTIONS = 40
 MIN_QUESTIONS = 8
 """Number of questions below which nothing is concluded."""
 
-BUILT_IN_WEIGHT = 40
+BUILT_IN_WEIGHT = 160
 """Weight of the built-in threshold, in questions."""
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
@@ -37,7 +38,7 @@ ACCURACY_TOLERANCE = 0.01
 """Thresholds whose balanced accuracy is lower than the best by no more than this are averaged."""
 
 
-def calibrate(folder: Path, encoder: Encoder, progress: Progress) -> None:
+def calibrate(folder: Path, encoder: Encoder, reader: Reader, progress: Progress) -> None:
     """Calibrate the index in `folder` and store the threshold with it.
 
     An index is calibrated again only if its sources have changed, or its number of passages has at
@@ -59,7 +60,7 @@ def calibrate(folder: Path, encoder: Encoder, progress: Progress) -> None:
         retriever = Retriever(index, encoder)
         scores = []
         for question in questions:
-            scores.append(_score_with_and_without_answer(retriever, question))
+            scores.append(_score_with_and_without_answer(retriever, reader, question))
             progress.advance(1)
         answerable, unanswerable = zip(*scores, strict=True)
         threshold = best_threshold(answerable, unanswerable)
@@ -93,7 +94,7 @@ def _is_current(calibration: Calibration, index: IndexReader) -> bool:
 
 
 def _score_with_and_without_answer(
-    retriever: Retriever, question: EvalQuestion
+    retriever: Retriever, reader: Reader, question: EvalQuestion
 ) -> tuple[float, float]:
     """Return the best evidence score with, and without, the article that answers the question."""
     query = SearchQuery(question.question.text)
@@ -101,7 +102,7 @@ def _score_with_and_without_answer(
     hits_with = hits[:DEFAULT_TOP_K]
     hits_without = [hit for hit in hits if not _is_from(hit, question.relevance)][:DEFAULT_TOP_K]
     all_hits = [*hits_with, *(hit for hit in hits_without if hit.rank > DEFAULT_TOP_K)]
-    evidence = score_sentences(query, all_hits, retriever.encoder, retriever.index.idf)
+    evidence = find_evidence(query, all_hits, reader, retriever.index.idf)
     other_articles = {hit.passage.article_id for hit in hits_without}
     return (
         max((item.score for item in evidence), default=0.0),

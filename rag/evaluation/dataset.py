@@ -161,7 +161,7 @@ def _read_qrels(folder: Path) -> dict[str, dict[str, int]]:
             for question_id, article_id, grade in rows[1:]:
                 if int(grade) > 0:
                     qrels.setdefault(question_id, {})[article_id] = int(grade)
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):
         raise QuestionError(
             f"{file} does not contain a question id, an article id and an integer on each line.",
             remedy="Separate them by tabs, below a header line.",

@@ -18,7 +18,7 @@ from rag.sources.scan import SourceFile
 from rag.store.schema import IndexedFile, content_hash
 from rag.store.writer import DUPLICATE_ID, IndexWriter
 from rag.text import chunking
-from rag.types import Article, Passage, Skipped
+from rag.types import Article, Passage, SkipCause, Skipped
 
 MIN_AGE_NS = 2_000_000_000
 """Age below which a file's time stamp is not relied on: it could change again within its resolution."""
@@ -111,7 +111,7 @@ class Ingestor:
         name = article.id
         stored = self._writer.find_article(source, name)
         if name in names or (stored and stored.file != file):
-            self._writer.skip(file, Skipped(name, DUPLICATE_ID))
+            self._writer.skip(file, Skipped(name, DUPLICATE_ID, SkipCause.DUPLICATE_ID))
             return
         names.add(name)
         if stored and stored.hash == content_hash(article):

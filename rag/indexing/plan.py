@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import SourceError
+from rag.extras import missing_packages
 from rag.files import sha256_file
 from rag.settings import SEEDS
 from rag.sources import scan
@@ -139,8 +140,13 @@ def _plan_source(folder: Path, source: Path, indexed: Mapping[str, IndexedFile])
 
 
 def _is_unchanged(file: SourceFile, indexed: IndexedFile) -> bool:
-    """Compare size and time stamp; if only the time stamps differ, compare the contents."""
+    """Compare size and time stamp; if only the time stamps differ, compare the contents.
+
+    A file that a missing package could not read has changed once the packages are installed.
+    """
     if indexed.hash is None or file.size != indexed.size:
+        return False
+    if indexed.lacked_package and not missing_packages("formats"):
         return False
     return file.mtime_ns == indexed.mtime_ns or hash_file(file.path) == indexed.hash
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rag.models import memory
 from rag.models.cross_encoder import load_cross_encoder, wrong_score_count
 from rag.models.lazy import Lazy
-from rag.types import EntailmentScores
+from rag.models.reading.reader import ReadablePassage
+from rag.types import ClaimScores, EntailmentScores
 
 if TYPE_CHECKING:
     from rag.models.cross_encoder import CrossEncoder
@@ -65,6 +66,14 @@ class EntailmentModel:
             [(text, statement)], activation_fn=Identity(), show_progress_bar=False
         )
         return _scores_from_logits(labels, np.asarray(logits, dtype=np.float64).reshape(-1))
+
+    def judge(self, claim: str, passages: Sequence[ReadablePassage]) -> list[ClaimScores]:
+        """Judge a claim by each of several passages. Raises ModelError."""
+        scores = [self.predict(passage.text, claim) for passage in passages]
+        return [
+            ClaimScores(score.supports, score.contradicts, 1 - score.supports - score.contradicts)
+            for score in scores
+        ]
 
     def _load(self) -> _Classifier:
         model = load_cross_encoder(self._folder, "checker")

@@ -12,13 +12,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from errno import ENOSPC
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from rag.errors import ModelError
-from rag.files import sha256_file
+from rag.files import DISK_FULL, sha256_file
 from rag.models.registry import HubFiles, size
 
 if TYPE_CHECKING:
@@ -294,7 +293,7 @@ def _translate_hub_errors(wanted: HubFiles) -> Iterator[None]:
             remedy="Pull again; the download resumes where it stopped. HF_ENDPOINT names another hub.",
         ) from error
     except OSError as error:
-        if error.errno == ENOSPC:
+        if error.errno in DISK_FULL:
             remedy = "Free some disk space."
         else:
             remedy = "Pull again; the download resumes where it stopped."

@@ -8,7 +8,7 @@ from rag.models.cpu import this_cpu
 from rag.models.embedding import arithmetic
 from rag.models.generation import backends
 from rag.models.generation.supervised import SupervisedGenerator
-from rag.models.resolve import MINILM, SMOLLM2, adapter_file, encoder_folder, generator_file
+from rag.models.resolve import MINILM, SMOLLM2, encoder_folder, generator_file
 from rag.settings import Settings
 
 
@@ -44,9 +44,7 @@ def test(settings: Settings) -> Machine:
     arithmetic.clear_cache(cache)
     timings = arithmetic.get_timings(cache, encoder_folder(MINILM.name, cache))
     name = SMOLLM2.name
-    generator = SupervisedGenerator(
-        name, generator_file(name, cache), cache, settings.threads, adapter_file(name, cache)
-    )
+    generator = SupervisedGenerator(name, generator_file(name, cache), cache, settings.threads)
     generator.health.clear()
     generator.load()
     generator.close()

@@ -1,9 +1,13 @@
 """Memory accounting: how much memory is available, and whether models fit before they are loaded."""
 
 import ctypes
+import re
+import resource
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENOMEM
 from pathlib import Path
 
 from rag.errors import ModelError
@@ -24,6 +28,15 @@ MALLOC_ARENAS = 2
 """Number of malloc arenas that a server's threads share. By default, glibc creates up to eight per core
 and each keeps the memory that is freed in it: since each question has threads of its own, memory grew by
 5 % in ten minutes (docs/measurements.md)."""
+
+MORE_MEMORY = "Close other programs, or raise the limit that `ulimit -v` shows."
+"""What a user can do after an allocation was refused."""
+
+_REFUSALS = re.compile(
+    r"MemoryError|can(?:not|'t) allocate memory|failed to map segment|not enough memory|bad_alloc"
+    r"|can't start new thread|resource temporarily unavailable",
+    re.IGNORECASE,
+)
 
 _M_ARENA_MAX = -8  # from glibc's malloc.h
 
@@ -60,9 +73,36 @@ def free() -> int:
     try:
         limit = int((CGROUP / "memory.max").read_text())  # "max" if there is no limit
         used = int((CGROUP / "memory.current").read_text())
-        return max(0, min(machine_bytes, limit - used))
+        machine_bytes = min(machine_bytes, limit - used)
     except (OSError, ValueError):
-        return machine_bytes
+        pass
+    return max(0, min(machine_bytes, _address_space_left()))
+
+
+def _address_space_left() -> int:
+    """Return the bytes that `ulimit -v` lets this process allocate still; very many without a limit."""
+    import psutil
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(0, limit - int(psutil.Process().memory_info().vms))
+
+
+def is_refused_allocation(error: BaseException) -> bool:
+    """Return whether an error says that memory could not be allocated.
+
+    Python and FAISS raise MemoryError; PyTorch, the dynamic linker and the start of a thread do not.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM):
+        return True
+    is_candidate = isinstance(error, ImportError | OSError | RuntimeError)
+    return is_candidate and describes_refusal(str(error))
+
+
+def describes_refusal(message: str) -> bool:
+    """Return whether the message of an error says that memory could not be allocated."""
+    return bool(_REFUSALS.search(message))
 
 
 def resident() -> int:

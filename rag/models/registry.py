@@ -73,7 +73,7 @@ CATALOGUE = (
     Model(
         name="SmolLM2-135M-Instruct",
         job=ModelRole.GENERATOR,
-        licence="Apache-2.0; its adapter CC BY-SA 4.0",
+        licence="Apache-2.0",
         languages="English",
         download=0,
         memory=350 * MB,

@@ -62,10 +62,10 @@ SMOLLM2 = EmbeddedModel(
 )
 
 
-ADAPTER = Path(__file__).with_name("weights") / "short-answers.gguf"
-"""The LoRA adapter that SmolLM2 was fine-tuned with for extractive answers (training/)."""
+READER = Path(__file__).with_name("weights") / "reader.safetensors"
+"""The layers and heads of the reader (training/)."""
 
-ADAPTER_SHA256 = "856c6badcfe7d14f957b8ea55ab8fa781a914b302a94cdf897e6ae1f13a05634"
+READER_SHA256 = "9f805458410cfb2036446b8bef6c2b6c7d61db17ed9a2a99dbdbcda0d53b264c"
 
 
 def encoder_folder(name: str, cache: Path) -> Path:
@@ -89,6 +89,12 @@ def encoder_folder(name: str, cache: Path) -> Path:
     if (folder / "modules.json").is_file():
         return folder
     return _find_in_hub_cache(name, ModelRole.ENCODER, "a sentence-transformers folder")
+
+
+def reader_file(cache: Path) -> Path:
+    """Return the weights of the reader. Raises ModelError if they are damaged."""
+    verify(READER, READER_SHA256, cache)
+    return READER
 
 
 def cross_encoder_folder(name: str, role: ModelRole) -> Path:
@@ -162,18 +168,6 @@ def _find_in_hub_cache(name: str, role: ModelRole, alternatives: str) -> Path:
 
 def _with_article(role: ModelRole) -> str:
     return f"an {role}" if role is ModelRole.ENCODER else f"a {role}"
-
-
-def adapter_file(name: str, cache: Path) -> Path | None:
-    """Return the LoRA adapter of the generator `name`, or None if it has none.
-
-    Raises:
-        ModelError: The adapter is damaged.
-    """
-    if name != SMOLLM2.name:
-        return None
-    verify(ADAPTER, ADAPTER_SHA256, cache)
-    return ADAPTER
 
 
 def verify(weights: Path, sha256: str, cache: Path) -> None:

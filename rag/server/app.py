@@ -7,6 +7,7 @@ from importlib.resources import files
 from threading import Event
 from typing import Any
 
+from rag import extras
 from rag.errors import PageError
 from rag.models import hub
 from rag.server import gradio_api, health, mcp_server, metrics, request_log, zerogpu
@@ -23,9 +24,13 @@ def serve(settings: Settings) -> None:
     """Serve the page and the APIs until Ctrl-C.
 
     Raises:
+        MissingExtra: Packages that the server needs are not installed.
         PageError: The server cannot listen there, or may not without authentication.
         SettingError: The settings of the authentication are invalid.
     """
+    extras.require("server", "The page")
+    if settings.mcp:
+        extras.require("mcp", "`rag chat --mcp`")
     configure_logging()
     host = _listen_host(settings)
     access, launched = load_access(settings), Event()
@@ -47,6 +52,7 @@ def serve(settings: Settings) -> None:
         page.launch(
             server_name=host,
             server_port=settings.port,
+            root_path=settings.root_path or None,  # None: GRADIO_ROOT_PATH, which a Space may set
             prevent_thread_lock=True,
             quiet=True,
             app_kwargs=_app_arguments(service, host, _auth_middleware(access, launched)),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never
 
 from pydantic import Field, ValidationError
 
+from rag import extras
 from rag.errors import RagError
 from rag.server.article_filter import build_article_filter
 from rag.server.errors import INTERNAL_ERROR, RequestError, ServiceUnavailable
@@ -75,7 +76,12 @@ def build_app(service: ChatService, host: str) -> McpApp:
 
 
 def run(settings: Settings) -> None:
-    """Serve the tools on stdin and stdout, until stdin ends or Ctrl-C."""
+    """Serve the tools on stdin and stdout, until stdin ends or Ctrl-C.
+
+    Raises:
+        MissingExtra: The package `mcp` is not installed.
+    """
+    extras.require("mcp", "`rag mcp`")
     signal.signal(signal.SIGINT, _interrupt)
     configure_logging()
     service = ChatService(settings)

@@ -73,19 +73,17 @@ class Uploads:
             self._sync([self._move_in(Path(file)) for file in files])
 
     def remove(self, name: str) -> None:
-        """Delete a file, and what the encoder remembers of it."""
+        """Delete a file."""
         with self._lock:
             self.problem, self.skipped = None, []
             if name in self.names:
                 (self._files / name).unlink()
                 self._sync([])
-                self._encoder.clear_cache()
 
     def close(self) -> None:
         """Delete all files, once a change that is being made has ended."""
         with self._lock:
             self._closed, self.index = True, None
-            self._encoder.clear_cache()
             self._temporary.cleanup()
 
     def _move_in(self, file: Path) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rag.types import Article, Skipped
+from rag.types import Article, SkipCause, Skipped
 from rag.wording import Phrase
 
 READY = b"ready"
@@ -47,5 +47,6 @@ def decode_batch(message: bytes) -> Batch:
         if is_article:
             articles.append(Article(**{**fields, "pages": tuple(fields["pages"])}))
         else:
-            articles.append(Skipped(**{**fields, "reason": Phrase(**fields["reason"])}))
+            reason, cause = Phrase(**fields["reason"]), SkipCause(fields["cause"])
+            articles.append(Skipped(**{**fields, "reason": reason, "cause": cause}))
     return articles, last, failed

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from rag.extras import EXTRAS, install_command
 from rag.sources.content import (
     ArticleIterator,
     Content,
@@ -18,7 +19,7 @@ from rag.sources.content import (
     printable,
 )
 from rag.sources.readers import archives, docx, epub, feed, html, pdf, tables, text
-from rag.types import Skipped
+from rag.types import SkipCause, Skipped
 from rag.wording import Phrase, phrase
 
 MAX_ARCHIVE_DEPTH = 3
@@ -66,8 +67,21 @@ def _read_content(content: Content) -> ArticleIterator:
         yield Skipped(content.name, error.reason)
     except MemoryError:
         raise
+    except ModuleNotFoundError as error:
+        yield _skip_for_missing_package(content, error)
     except Exception as error:  # parsers raise anything when a file is damaged
         yield Skipped(content.name, _describe_error(error))
+
+
+def _skip_for_missing_package(content: Content, error: ModuleNotFoundError) -> Skipped:
+    module = (error.name or "").partition(".")[0]
+    reason = phrase(
+        "package_missing",
+        format=content.format,
+        package=EXTRAS["formats"].get(module, module),
+        command=install_command("formats"),
+    )
+    return Skipped(content.name, reason, SkipCause.MISSING_PACKAGE)
 
 
 def _describe_error(error: Exception) -> Phrase:

@@ -1,12 +1,15 @@
 """Listing the articles of an index for a user who browses it, rather than for answering."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rag.store.reader import IndexReader
-from rag.store.schema import filter_condition, fts5_phrase
+from rag.store.schema import ARTICLE_COLUMNS, article_from_row, filter_condition, fts5_phrase
+from rag.text.sentences import sentences
 from rag.text.tokens import words
-from rag.types import ArticleFilter
+from rag.types import Article, ArticleFilter, Excerpt, excerpt_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,48 @@ def newest_titles(index: IndexReader, limit: int) -> list[str]:
     """Return the titles of the `limit` newest articles, newest first."""
     rows = index.fetch_all("SELECT title FROM articles ORDER BY date DESC, number LIMIT ?", limit)
     return [title for (title,) in rows]
+
+
+def find_mentions(
+    index: IndexReader, phrases: Sequence[str], article_filter: ArticleFilter
+) -> list[Excerpt]:
+    """Find the articles whose title or text contains all phrases, in any case.
+
+    Args:
+        index: The index to search.
+        phrases: At least one phrase, to be found as it is written.
+        article_filter: Restricts the articles by source and date.
+
+    Returns:
+        For each article, oldest first, the sentence of its text with the first phrase, or its first
+        sentence if only the title contains the phrase.
+    """
+    condition, parameters = filter_condition(article_filter)
+    for phrase in phrases:  # the full-text index finds candidates by their stems
+        condition += (
+            " AND number IN (SELECT p.article FROM words w JOIN passages p ON p.number = w.rowid"
+            " WHERE words MATCH ?)"
+        )
+        parameters.append(fts5_phrase(phrase))
+    rows = index.fetch_all(
+        f"SELECT {ARTICLE_COLUMNS} FROM articles WHERE {condition}"
+        f" ORDER BY {_ORDER_BY[ArticleSort.OLDEST]}",
+        *parameters,
+    )
+    patterns = [
+        re.compile(rf"(?<!\w){re.escape(phrase)}(?!\w)", re.IGNORECASE) for phrase in phrases
+    ]
+    articles = map(article_from_row, rows)
+    return [
+        _sentence_with(article, patterns[0])
+        for article in articles
+        if all(p.search(article.title) or p.search(article.text) for p in patterns)
+    ]
+
+
+def _sentence_with(article: Article, pattern: re.Pattern[str]) -> Excerpt:
+    """Return the first sentence with a match, or the first sentence of all."""
+    match = pattern.search(article.text)
+    offset = match.start() if match else 0
+    span = next((s for s in sentences(article.text) if s[1] > offset), (0, len(article.text)))
+    return excerpt_of(article, *span)

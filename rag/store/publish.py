@@ -10,7 +10,7 @@ import numpy as np
 from rag.store import snapshot as snapshots
 from rag.store import unfinished
 from rag.store.schema import connect_read_only, select_vectors, translate_sqlite_errors
-from rag.store.snapshot import Snapshot, StoredFile, disk_full_error
+from rag.store.snapshot import Snapshot, StoredFile, write_error
 from rag.store.vectors import VectorIndex, VectorIndexInfo, build_vector_file, update_vector_file
 from rag.types import EncoderId
 
@@ -20,7 +20,7 @@ def publish_database(folder: Path, database: Path) -> Snapshot:
 
     Raises:
         IndexDamaged: A vector is missing or damaged.
-        IndexUnusable: The disk is full.
+        IndexUnusable: A file cannot be written.
     """
     vector_file = folder / f"vectors.{snapshots.next_number()}.faiss"
     with translate_sqlite_errors(folder), closing(connect_read_only(database)) as db:
@@ -43,7 +43,7 @@ def publish_database(folder: Path, database: Path) -> Snapshot:
             snapshots.publish(folder, snapshot)
         except OSError as error:
             vector_file.unlink(missing_ok=True)
-            raise disk_full_error(folder) from error
+            raise write_error(folder, error) from error
     return snapshot
 
 

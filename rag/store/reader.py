@@ -308,6 +308,20 @@ class IndexReader:
         """Count the passages that contain each stem."""
         return {stem: self._cached_document_frequency(stem) for stem in set(stems)}
 
+    def passages_with_prefix(self, prefix: str, limit: int) -> list[Excerpt]:
+        """Return some passages that contain a word whose stem begins like that of `prefix`."""
+        query = f"{fts5_phrase(prefix)} *"
+        rows = self.fetch_all("SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", query, limit)
+        return self.passages(number for (number,) in rows)
+
+    def vocabulary(self, first_letter: str) -> dict[str, int]:
+        """Return the stems that begin with a letter, and the number of passages that contain each."""
+        start = searchable(first_letter)
+        rows = self.fetch_all(
+            "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?", start, f"{start}\uffff"
+        )
+        return dict(rows)
+
     def idf(self, stems: Iterable[str]) -> dict[str, float]:
         """Return the inverse document frequency of each stem: log(1 + passages / (1 + frequency))."""
         return {

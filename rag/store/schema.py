@@ -20,7 +20,7 @@ from rag.errors import IndexDamaged
 from rag.store.snapshot import disk_full_error, read_only_error
 from rag.store.vectors import Ids, VectorBatches, Vectors
 from rag.text.tokens import searchable
-from rag.types import Article, ArticleFilter, Excerpt, Passage, Skipped
+from rag.types import Article, ArticleFilter, Excerpt, Passage, SkipCause, Skipped
 from rag.wording import decode_phrase
 
 SCHEMA = """
@@ -36,7 +36,7 @@ CREATE TABLE files (
 CREATE TABLE skipped (
     file INTEGER NOT NULL REFERENCES files (number),
     path TEXT NOT NULL, reason TEXT NOT NULL,
-    taken INTEGER NOT NULL         -- whether the only reason is that another article has its id
+    taken INTEGER NOT NULL         -- the SkipCause
 );
 CREATE INDEX skipped_of_file ON skipped (file);
 CREATE TABLE articles (
@@ -88,13 +88,15 @@ class IndexedFile:
     """A file of a source as it was when it was last read.
 
     `hash` is the SHA-256 of its bytes, or None if it was not read completely. `mtime_ns` is None if
-    the time stamp cannot be relied on.
+    the time stamp cannot be relied on. `lacked_package` says whether something in it was skipped
+    because the package that reads its format was not installed.
     """
 
     number: int
     size: int | None
     mtime_ns: int | None
     hash: bytes | None
+    lacked_package: bool = False
 
 
 IndexedFiles = Mapping[Path, Mapping[str, IndexedFile]]
@@ -202,8 +204,10 @@ def excerpt_checksum(excerpt: Excerpt) -> int:
 def select_files(db: sqlite3.Connection) -> IndexedFiles:
     files: dict[Path, dict[str, IndexedFile]] = {}
     for path, name, *columns in db.execute(
-        "SELECT s.path, f.name, f.number, f.size, f.mtime_ns, f.hash"
-        " FROM files f JOIN sources s ON s.id = f.source"
+        "SELECT s.path, f.name, f.number, f.size, f.mtime_ns, f.hash, EXISTS"
+        " (SELECT 1 FROM skipped k WHERE k.file = f.number AND k.taken = ?)"
+        " FROM files f JOIN sources s ON s.id = f.source",
+        (SkipCause.MISSING_PACKAGE,),
     ):
         files.setdefault(Path(path), {})[name] = IndexedFile(*columns)
     return files

@@ -13,14 +13,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOSPC
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rag.errors import IndexDamaged, IndexUnusable, NoIndex
-from rag.files import atomic_write, sha256_file
+from rag.files import DISK_FULL, atomic_write, sha256_file
 from rag.types import EncoderId
 from rag.wording import phrase
 
@@ -161,10 +161,7 @@ def _old_version_error(folder: Path, version: int) -> IndexUnusable:
 
 
 def _damaged_pointer_error(folder: Path) -> IndexDamaged:
-    return IndexDamaged(
-        f"{folder / CURRENT} is damaged.",
-        remedy="Rebuild the index with `rag index --rebuild SOURCE`.",
-    )
+    return IndexDamaged(f"{folder / CURRENT} is damaged.", remedy="Run `rag doctor` to repair it.")
 
 
 # -- publishing
@@ -253,7 +250,16 @@ def _describe_holder(holder: Path) -> str:
 
 
 def write_error(folder: Path, error: OSError) -> IndexUnusable:
-    return disk_full_error(folder) if error.errno == ENOSPC else read_only_error(folder)
+    """Return the error to raise when a file in the folder of an index cannot be written."""
+    if error.errno in DISK_FULL:
+        return disk_full_error(folder)
+    if error.errno in (EACCES, EPERM, EROFS):
+        return read_only_error(folder)
+    return IndexUnusable(
+        f"Writing to the folder {folder} failed: {error.strerror or error}."
+        " The index was not changed.",
+        remedy="Check its disk, or choose another one with --index or RAG_INDEX.",
+    )
 
 
 def disk_full_error(folder: Path) -> IndexUnusable:

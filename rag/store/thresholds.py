@@ -15,7 +15,7 @@ from rag.types import EncoderId
 
 FILE = "calibration.json"
 
-DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.22
 """The best threshold on the question sets of docs/measurements.md."""
 
 _KEY = "calibration"

@@ -40,7 +40,7 @@ from rag.store.schema import (
 from rag.store.snapshot import Snapshot
 from rag.text.chunking import searchable_metadata
 from rag.text.tokens import searchable
-from rag.types import Article, EncoderId, Excerpt, Passage, Skipped
+from rag.types import Article, EncoderId, Excerpt, Passage, SkipCause, Skipped
 from rag.wording import encode_phrase, phrase
 
 COMMIT_INTERVAL_S = 2.0
@@ -231,7 +231,7 @@ class IndexWriter:
             file,
             skipped.path,
             encode_phrase(skipped.reason),
-            skipped.reason == DUPLICATE_ID,
+            skipped.cause,
         )
 
     def skipped(self, sources: Sequence[Path]) -> list[Skipped]:
@@ -243,10 +243,11 @@ class IndexWriter:
         """Return the names of the files with an article whose id was a duplicate, but no longer is."""
         rows = self._fetch_all(
             "SELECT DISTINCT f.name FROM skipped s JOIN files f ON f.number = s.file"
-            " WHERE f.source = ? AND s.taken AND NOT EXISTS"
+            " WHERE f.source = ? AND s.taken = ? AND NOT EXISTS"
             " (SELECT 1 FROM articles a WHERE a.source = f.source AND a.name = s.path)"
             " ORDER BY f.name",
             source,
+            SkipCause.DUPLICATE_ID,
         )
         return [name for (name,) in rows]
 

@@ -11,6 +11,7 @@ from rag.answering.retriever import Retriever
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
 from rag.models.generation.llama import LlamaGenerator
+from rag.models.reading.reader import Reader
 from rag.store.browse import ArticleSort, list_articles, list_publishers
 from rag.store.reader import IndexReader
 from rag.types import ALL_ARTICLES, ArticleFilter, Mode, SearchQuery
@@ -69,9 +70,9 @@ def test_only_articles_that_match_the_filter_are_found_and_listed(
 
 
 def test_an_answer_uses_only_articles_that_match_the_filter(
-    index: IndexReader, encoder: Encoder, extractive_generator: LlamaGenerator
+    index: IndexReader, encoder: Encoder, generator: LlamaGenerator, reader: Reader
 ) -> None:
-    bot = Chatbot(index, encoder, extractive_generator)
+    bot = Chatbot(index, encoder, generator, reader)
     question = "How long is the ferry of Elm?"
     *_, answer = bot.ask(question, article_filter=ArticleFilter(sources=("Herald",)))
     assert "30 metres" in answer.text
@@ -84,14 +85,15 @@ def test_an_answer_uses_only_articles_that_match_the_filter(
 def test_an_answer_uses_an_additional_index_as_well(
     index: IndexReader,
     encoder: Encoder,
-    extractive_generator: LlamaGenerator,
+    generator: LlamaGenerator,
+    reader: Reader,
     tmp_path: Path,
 ) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "note.txt").write_text("The captain of the Albatross is Runa Holm.")
     sync(tmp_path / "i", encoder, [tmp_path / "own"], rebuild=False, progress=SilentProgress())
     with IndexReader.open(tmp_path / "i", encoder=encoder.id) as own:
-        *_, answer = Chatbot(index, encoder, extractive_generator).ask(
+        *_, answer = Chatbot(index, encoder, generator, reader).ask(
             "Who is the captain of the Albatross?", extra_index=own
         )
     assert "Runa Holm" in answer.text

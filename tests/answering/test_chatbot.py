@@ -1,26 +1,23 @@
 """End-to-end tests of the chatbot, with the real models or a scripted generator."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
 from rag.answering.chatbot import Chatbot
-from rag.answering.evidence import score_sentences, select_quotes
 from rag.answering.question import MAX_CHARACTERS
 from rag.errors import QuestionError
 from rag.models.embedding.encoder import Encoder
-from rag.models.generation.base import PendingAnswer, TextStream
-from rag.models.generation.prompts import EXTRACTIVE, TINY, general_profile
+from rag.models.generation.base import TextStream
+from rag.models.generation.prompts import TINY, general_profile
+from rag.models.reading.reader import Reader
 from rag.store.reader import IndexReader
 from rag.store.thresholds import DEFAULT_THRESHOLD
 from rag.types import (
     Answer,
-    ExtractiveAnswer,
     Message,
     Mode,
     Refusal,
-    SearchQuery,
     Stage,
     Strictness,
 )
@@ -36,19 +33,15 @@ class ScriptedGenerator:
 
     def __init__(self, *drafts: str) -> None:
         self.drafts = list(drafts)
-        self.profile = general_profile(2048) if len(drafts) > 1 else TINY
+        self.profile = general_profile(2048)
         self.prompts: list[str] = []
         self.stopped = False
-        self.extractive_answer: ExtractiveAnswer | None = None
 
     def load(self) -> None:
         pass
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(message["content"]) // 3 for message in messages)
-
-    def short_answer(self, messages: Sequence[Message]) -> PendingAnswer:
-        yield self.extractive_answer
 
     def stream(self, messages: Sequence[Message]) -> TextStream:
         self.prompts.append(messages[-1]["content"])
@@ -62,9 +55,11 @@ class ScriptedGenerator:
 def with_drafts(
     chatbot: Chatbot, *drafts: str, strictness: Strictness = Strictness.NORMAL
 ) -> tuple[Chatbot, ScriptedGenerator]:
-    """The chatbot with a scripted generator: a tiny one for one draft, a general one for several."""
+    """The chatbot with a scripted generator, which writes the drafts one after the other."""
     generator = ScriptedGenerator(*drafts)
-    return Chatbot(chatbot.index, chatbot.encoder, generator, strictness=strictness), generator
+    return Chatbot(
+        chatbot.index, chatbot.encoder, generator, chatbot._reader, strictness=strictness
+    ), generator
 
 
 def final_answer(chatbot: Chatbot, question: str, history: Sequence[Message] = ()) -> Answer:
@@ -113,18 +108,16 @@ def test_a_supported_draft_is_the_answer(chatbot: Chatbot) -> None:
     assert answer.text == "The lighthouse of Sant Oriol is 37 metres high. [1]"
 
 
-def test_a_supported_draft_in_other_words_is_followed_by_its_source(chatbot: Chatbot) -> None:
-    bot, _ = with_drafts(chatbot, "The lighthouse of Sant Oriol is 37 meters high.")
-    assert "“the lighthouse of sant oriol is 37 metres high" in final_answer(bot, QUESTION).text
-
-
-def test_a_supported_short_draft_is_followed_by_its_source(chatbot: Chatbot) -> None:
-    bot, _ = with_drafts(chatbot, "37 metres.")
+def test_a_look_up_is_answered_by_the_reader_without_the_bundled_generator(
+    chatbot: Chatbot,
+) -> None:
+    bot, generator = with_drafts(chatbot, "unused")
+    generator.profile = TINY
     answer = final_answer(bot, QUESTION)
     assert answer.mode is Mode.WRITTEN
-    assert answer.text.startswith("37 metres. [1] “")
-    assert answer.text.endswith("says Sant Oriol lights its new tower (2021-05-14). [1]")
-    assert [sentence.supported for sentence in answer.sentences] == [True, True]
+    assert "37 metres" in answer.text
+    assert answer.citations[0].quote.article_id == "lighthouse.md"
+    assert generator.prompts == []
 
 
 @pytest.mark.parametrize("message", ["Thanks!", "hello", "What can you answer?", "Bye"])
@@ -171,19 +164,24 @@ def test_a_stricter_chatbot_answers_no_more_questions(chatbot: Chatbot) -> None:
     assert answered == sorted(answered, reverse=True)
 
 
-def test_an_unsupported_draft_is_replaced_by_a_quotation(chatbot: Chatbot) -> None:
+def test_an_unsupported_draft_is_replaced_by_what_the_reader_finds(chatbot: Chatbot) -> None:
     bot, _ = with_drafts(chatbot, "The lighthouse is 73 metres high.")
     answer = final_answer(bot, QUESTION)
-    assert answer.mode is Mode.QUOTED
+    assert answer.mode is not Mode.REFUSED
     assert "73" not in answer.text
     assert "37" in answer.text
     rejected = [sentence.text for sentence in answer.sentences if not sentence.supported]
     assert rejected == ["The lighthouse is 73 metres high."]
 
 
-def test_an_empty_draft_is_replaced_by_a_quotation(chatbot: Chatbot) -> None:
-    bot, _ = with_drafts(chatbot, "")
-    assert final_answer(bot, QUESTION).mode is Mode.QUOTED
+@pytest.mark.parametrize("draft", ["", "Not stated."])
+def test_a_generator_that_declines_is_replaced_by_what_the_reader_finds(
+    chatbot: Chatbot, draft: str
+) -> None:
+    bot, _ = with_drafts(chatbot, draft)
+    answer = final_answer(bot, QUESTION)
+    assert "37 metres" in answer.text
+    assert "Not stated" not in answer.text
 
 
 def test_the_generator_is_not_called_without_sufficient_evidence(chatbot: Chatbot) -> None:
@@ -192,27 +190,24 @@ def test_the_generator_is_not_called_without_sufficient_evidence(chatbot: Chatbo
     assert generator.prompts == []
 
 
-def test_every_quote_was_in_the_prompt(chatbot: Chatbot) -> None:
-    bot, generator = with_drafts(chatbot, "The lighthouse is 37 metres high.")
+def test_every_quote_is_part_of_a_passage_that_was_found(chatbot: Chatbot) -> None:
+    bot, _ = with_drafts(chatbot, "The lighthouse is 37 metres high.")
     answer = final_answer(bot, QUESTION)
+    assert answer.citations
     for citation in answer.citations:
-        assert " ".join(citation.quote.text.split()) in generator.prompts[0]
+        assert any(citation.quote.text in hit.passage.text for hit in answer.hits)
 
 
-def test_the_generator_is_not_called_if_no_source_fits_the_prompt(chatbot: Chatbot) -> None:
+def test_the_generator_is_not_called_if_no_source_fits_the_prompt(
+    chatbot: Chatbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bot, generator = with_drafts(chatbot, "The lighthouse is 37 metres high.")
-    generator.count_tokens = lambda messages: 10_000 * ("- " in messages[-1]["content"])
+    monkeypatch.setattr(
+        generator, "count_tokens", lambda messages: 10_000 * ("- " in messages[-1]["content"])
+    )
     answer = final_answer(bot, QUESTION)
-    assert answer.mode is Mode.QUOTED
+    assert "37 metres" in answer.text
     assert generator.prompts == []
-
-
-def test_a_sentence_in_two_articles_is_quoted_once(chatbot: Chatbot) -> None:
-    _, hits = chatbot.search(QUESTION, limit=1)
-    question = SearchQuery(QUESTION)
-    best = score_sentences(question, hits, chatbot.encoder, chatbot.index.idf)[0]
-    copy = replace(best, sentence=replace(best.sentence, article_id="copy.md"))
-    assert select_quotes(question, [best, copy]) == [best]
 
 
 def test_the_draft_grows_and_is_removed_from_the_final_answer(chatbot: Chatbot) -> None:
@@ -247,23 +242,11 @@ def test_the_reasoning_of_a_model_is_neither_draft_nor_answer(chatbot: Chatbot) 
     assert not any("73" in sentence.text for sentence in answers[-1].sentences)
 
 
-def test_a_draft_that_declines_is_a_refusal(chatbot: Chatbot) -> None:
-    bot, _ = with_drafts(chatbot, "Not stated.")
-    answer = final_answer(bot, QUESTION)
-    assert answer.mode is Mode.REFUSED
-    assert QUESTION in answer.text
-
-
 def test_used_and_omitted_evidence_is_counted(chatbot: Chatbot) -> None:
-    tiny_bot, _ = with_drafts(chatbot, "37 metres.")
-    general_bot, generator = with_drafts(chatbot, "37 metres.", "unused")
-    tiny, general = final_answer(tiny_bot, QUESTION), final_answer(general_bot, QUESTION)
-    assert tiny.evidence_used == 1
-    assert general.evidence_used == generator.prompts[0].count("\n- ") > tiny.evidence_used
-    assert (
-        tiny.evidence_used + tiny.evidence_omitted
-        == general.evidence_used + general.evidence_omitted
-    )
+    bot, generator = with_drafts(chatbot, "37 metres.")
+    answer = final_answer(bot, QUESTION)
+    assert answer.evidence_used == generator.prompts[0].count("\n- ") > 0
+    assert answer.evidence_omitted >= 0
 
 
 def test_answerable_questions_have_a_higher_confidence(chatbot: Chatbot) -> None:
@@ -357,61 +340,57 @@ def test_instructions_in_an_article_are_not_followed(chatbot: Chatbot) -> None:
 
 
 def test_a_question_to_an_empty_index_is_refused(
-    encoder: Encoder, empty_index: IndexReader
+    encoder: Encoder, empty_index: IndexReader, reader: Reader
 ) -> None:
-    answer = final_answer(Chatbot(empty_index, encoder, ScriptedGenerator("x")), "What happened?")
+    answer = final_answer(
+        Chatbot(empty_index, encoder, ScriptedGenerator("x"), reader), "What happened?"
+    )
     assert answer.mode is Mode.REFUSED
     assert "no articles" in answer.text
 
 
-def with_short_answer(
-    chatbot: Chatbot,
-    text: str,
-    probability: float,
-    p_no_answer: float,
-    strictness: Strictness = Strictness.NORMAL,
-) -> Chatbot:
-    bot, generator = with_drafts(chatbot, "unused", strictness=strictness)
-    generator.profile = EXTRACTIVE
-    generator.extractive_answer = ExtractiveAnswer(text, 2, probability, p_no_answer)
-    return bot
-
-
-def test_a_short_answer_is_followed_by_its_source(chatbot: Chatbot) -> None:
-    answer = final_answer(with_short_answer(chatbot, "37 metres", 0.9, 0.05), QUESTION)
-    assert answer.mode is Mode.WRITTEN
-    assert answer.text.startswith("37 metres. [1] “")
-    assert answer.sentences[0].text == "37 metres."
-
-
-def test_a_short_answer_that_no_sentence_contains_is_rejected(chatbot: Chatbot) -> None:
-    answer = final_answer(with_short_answer(chatbot, "73 metres", 0.9, 0.05), QUESTION)
-    assert answer.mode is Mode.QUOTED
-    assert "73" not in answer.text
-    assert "37" in answer.text
-    assert [s.text for s in answer.sentences if not s.supported] == ["73 metres."]
-
-
-@pytest.mark.parametrize(("p_no_answer", "refused"), [(0.999, True), (0.05, False)])
-def test_the_generator_decides_where_the_evidence_is_inconclusive(
-    chatbot: Chatbot, p_no_answer: float, refused: bool
+@pytest.mark.parametrize(
+    ("question", "mode", "text"),
+    [
+        ("How many articles are there?", Mode.WRITTEN, "There are 3 articles. [1] [2] [3]"),
+        ("How many articles mention Zeppelin?", Mode.WRITTEN, "No article mentions “Zeppelin”."),
+    ],
+)
+def test_questions_about_the_collection_are_answered_from_the_index(
+    chatbot: Chatbot, question: str, mode: Mode, text: str
 ) -> None:
-    bot = with_short_answer(chatbot, "21 nautical miles", 0.9, p_no_answer, Strictness.HIGH)
-    answer = final_answer(bot, "How heavy is the lamp of the lighthouse of Sant Oriol?")
-    assert (answer.mode is Mode.REFUSED) is refused
-    assert answer.hits
+    answer = final_answer(chatbot, question)
+    assert (answer.mode, answer.text) == (mode, text)
 
 
-def test_the_confidence_depends_on_the_generator(chatbot: Chatbot) -> None:
-    certain = final_answer(with_short_answer(chatbot, "37 metres", 0.95, 0.01), QUESTION)
-    doubtful = final_answer(with_short_answer(chatbot, "37 metres", 0.4, 0.5), QUESTION)
-    assert certain.confidence > doubtful.confidence
+def test_a_summary_quotes_the_beginning_of_the_article(chatbot: Chatbot) -> None:
+    answer = final_answer(chatbot, "Summarise the article about the marsh of Dunmere")
+    assert answer.mode is Mode.QUOTED
+    assert answer.text.startswith("“Avocets have come back to the marsh of Dunmere")
 
 
-def test_an_uncertain_short_answer_is_replaced_by_a_quotation(
+def test_a_period_is_answered_with_the_articles_of_that_time_and_their_dates(
     chatbot: Chatbot,
 ) -> None:
-    answer = final_answer(with_short_answer(chatbot, "37 metres", 0.25, 0.05), QUESTION)
-    assert answer.mode is Mode.QUOTED
-    assert not any(sentence.text == "37 metres." for sentence in answer.sentences)
+    answer = final_answer(chatbot, "What happened in May 2021?")
+    assert {citation.quote.article_id for citation in answer.citations} == {"lighthouse.md"}
+    assert answer.text.startswith("2021-05-14: “")
+    empty = final_answer(chatbot, "What happened in May 1901?")
+    assert empty.mode is Mode.REFUSED
+    assert "1901-05" in empty.text
+
+
+def test_a_misspelt_word_is_corrected_and_the_correction_is_shown(chatbot: Chatbot) -> None:
+    answer = final_answer(chatbot, "How high is the lighthuose of Sant Oriol?")
     assert "37 metres" in answer.text
+    assert [(c.written, c.corrected) for c in answer.corrections] == [("lighthuose", "lighthouse")]
+
+
+def test_each_part_of_a_question_is_answered_or_said_to_be_unanswered(chatbot: Chatbot) -> None:
+    question = "How high is the lighthouse of Sant Oriol, and who composed the opera of Brazil?"
+    bot, generator = with_drafts(chatbot, "unused")
+    generator.profile = TINY
+    answer = final_answer(bot, question)
+    assert len(answer.parts) == 2
+    assert "37 metres" in answer.text
+    assert "who composed the opera of Brazil?" in answer.text

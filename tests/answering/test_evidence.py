@@ -1,25 +1,26 @@
-"""Scoring of evidence, answer types, time constraints, and selection of quotes."""
+"""Scoring of evidence, answers within it, answer types, time constraints, and disagreement."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 import pytest
+from fakes import ScriptedReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.answering.answer_type import AnswerType
 from rag.answering.chatbot import Chatbot
-from rag.answering.evidence import MAX_QUOTED_WORDS, score_sentences, select_quotes
+from rag.answering.evidence import disagree, find_evidence
 from rag.answering.retriever import Retriever
 from rag.answering.temporal import apply_time_constraints
 from rag.models.generation.prompts import select_within_budget
+from rag.models.reading.reader import Reader
 from rag.types import Evidence, Excerpt, Hit, SearchQuery
 
 
-def retrieve_evidence(chatbot: Chatbot, question: str) -> list[Evidence]:
+def retrieve_evidence(chatbot: Chatbot, reader: Reader, question: str) -> list[Evidence]:
     query = SearchQuery(question)
     hits = Retriever(chatbot.index, chatbot.encoder).retrieve(query, 8)
-    return score_sentences(query, hits, chatbot.encoder, chatbot.index.idf)
+    return find_evidence(query, hits, reader, chatbot.index.idf)
 
 
 @pytest.mark.parametrize(
@@ -32,25 +33,27 @@ def retrieve_evidence(chatbot: Chatbot, question: str) -> list[Evidence]:
     ],
 )
 def test_the_sentence_that_answers_has_the_best_score(
-    chatbot: Chatbot, question: str, answer: str
+    chatbot: Chatbot, reader: Reader, question: str, answer: str
 ) -> None:
-    assert answer in retrieve_evidence(chatbot, question)[0].sentence.text
+    assert answer in retrieve_evidence(chatbot, reader, question)[0].sentence.text
 
 
-def test_answerable_questions_have_higher_scores(chatbot: Chatbot) -> None:
-    answerable = retrieve_evidence(chatbot, "How high is the lighthouse of Sant Oriol?")[0].score
-    unanswerable = retrieve_evidence(chatbot, "Who won the chess game in Reykjavik?")[0].score
-    assert answerable > 0.5 > unanswerable
+def test_answerable_questions_have_higher_scores(chatbot: Chatbot, reader: Reader) -> None:
+    answerable = retrieve_evidence(chatbot, reader, "How high is the lighthouse of Sant Oriol?")
+    unanswerable = retrieve_evidence(chatbot, reader, "Who won the chess game in Reykjavik?")
+    assert answerable[0].score > 0.5 > unanswerable[0].score
 
 
-def test_without_hits_there_is_no_evidence(chatbot: Chatbot) -> None:
-    assert score_sentences(SearchQuery("Why?"), [], chatbot.encoder, chatbot.index.idf) == []
+def test_without_hits_there_is_no_evidence() -> None:
+    assert read("Why?", ScriptedReader()) == []
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.text(max_size=60))
-def test_scores_are_between_0_and_1_and_decrease(chatbot: Chatbot, question: str) -> None:
-    scores = [item.score for item in retrieve_evidence(chatbot, question)]
+def test_scores_are_between_0_and_1_and_decrease(
+    chatbot: Chatbot, reader: Reader, question: str
+) -> None:
+    scores = [item.score for item in retrieve_evidence(chatbot, reader, question)]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
 
@@ -93,49 +96,96 @@ def test_words_of_the_question_are_no_answer(question: str, sentence: str, answe
     assert answer_type.answered_by(sentence, question) is answered
 
 
-# -- quoting
+# -- the answer within a sentence
+
+
+def hit(text: str, *, start: int = 0, id: str = "a", score: float = 0.9) -> Hit:
+    return Hit(1, score, Excerpt(id, "Story", start, start + len(text), text))
+
+
+def equal_idf(stems: Iterable[str]) -> dict[str, float]:
+    return dict.fromkeys(stems, 1.0)
+
+
+def read(question: str, reader: Reader, *hits: Hit) -> list[Evidence]:
+    return find_evidence(SearchQuery(question), hits, reader, equal_idf)
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "answer"),
+    [
+        ("More than 160 people died.", "160", "More than 160"),
+        ("The town paid $4 million for it.", "4", "$4 million"),
+        ("The locks are 55 metres wide.", "55", "55 metres"),
+        ("It fell by about 30 percent.", "30", "about 30 percent"),
+        ("Fees rose to up to 3% in May.", "3", "up to 3%"),
+        ("It was about Ines Valls.", "Ines Valls", "Ines Valls"),
+        ("Only 12 came.", "12", "Only 12"),
+    ],
+)
+def test_a_figure_is_answered_with_what_qualifies_it_and_its_unit(
+    text: str, span: str, answer: str
+) -> None:
+    (found,) = read("How many?", ScriptedReader({span: 0.9}), hit(text, start=70))
+    assert found.answer is not None
+    assert found.answer.text == answer
+    assert text[found.answer.start - 70 : found.answer.end - 70] == answer
+
+
+def test_an_answer_ends_with_its_sentence() -> None:
+    text = "It rose over 5. 7 million came."
+    first, second = read("How much?", ScriptedReader({"5": 0.9, "7": 0.2}), hit(text))
+    assert first.answer is not None
+    assert first.answer.text == "over 5"
+    assert second.answer is not None
+    assert second.answer.text == "7 million"
+
+
+def test_the_sentence_with_the_readers_answer_comes_first() -> None:
+    text = "The dam was old. Rain had softened it. It broke on Friday."
+    best, *others = read("Why did it break?", ScriptedReader({"Rain": 0.9}), hit(text))
+    assert best.sentence.text == "Rain had softened it."
+    assert all(item.answer is None for item in others)
+
+
+def test_the_answer_of_a_sentence_is_the_most_probable_one_that_begins_in_it() -> None:
+    (found,) = read("Who?", ScriptedReader({"Lind": 0.2, "Orr": 0.6}), hit("Lind beat Orr."))
+    assert found.answer is not None
+    assert found.answer.text == "Orr"
+
+
+def test_a_sentence_that_two_passages_share_is_evidence_once() -> None:
+    shared = "Rain had softened the dam."
+    first, second = hit(f"It was old. {shared}", score=0.5), hit(f"{shared} It broke.", start=12)
+    found = read("Why did it break?", ScriptedReader({"Rain": 0.9}), first, second)
+    assert [item.sentence.text for item in found].count(shared) == 1
+    assert found[0].sentence.start == 12
+
+
+# -- articles that disagree
 
 
 def evidence(score: float, text: str, article: str = "a", date: str | None = None) -> Evidence:
     return Evidence(score, Excerpt(article, article, 0, len(text), text, date=date))
 
 
-DEATHS = SearchQuery("How many people died in the flood of Ormsby?")
+DEATHS = "How many people died in the flood of Ormsby?"
 FIRST = evidence(0.9, "The flood of Ormsby killed 12 people.", "first", "2020-03-01")
 LATER = evidence(0.8, "The flood of Ormsby killed 31 people in all.", "later", "2020-03-09")
 
 
-def test_articles_that_disagree_are_both_quoted_newest_first() -> None:
-    assert select_quotes(DEATHS, [FIRST, LATER]) == [LATER, FIRST]
-    assert select_quotes(DEATHS, [LATER, FIRST]) == [LATER, FIRST]
-
-
-def test_articles_without_a_date_that_disagree_are_both_quoted() -> None:
-    undated = replace(FIRST, sentence=replace(FIRST.sentence, date=None))
-    other = replace(LATER, sentence=replace(LATER.sentence, date=None))
-    assert select_quotes(DEATHS, [undated, other]) == [undated, other]
+def test_articles_with_different_figures_disagree() -> None:
+    assert disagree(DEATHS, FIRST, LATER)
 
 
 @pytest.mark.parametrize(
     ("question", "other"),
     [
-        (
-            DEATHS.question,
-            evidence(0.7, "In the flood of Ormsby, 12 people were killed.", "b", "2020-03-09"),
-        ),
-        (
-            DEATHS.question,
-            evidence(0.7, "The harbour of Lund took in 31 boats.", "b", "2020-03-09"),
-        ),
-        (
-            DEATHS.question,
-            evidence(0.4, "The flood of Ormsby killed 31 people.", "b", "2020-03-09"),
-        ),
-        (
-            DEATHS.question,
-            evidence(0.7, "The flood of Ormsby killed 31 people.", "first", "2020-03-09"),
-        ),
-        ("Why was there a flood in Ormsby?", replace(LATER, score=0.7)),
+        (DEATHS, evidence(0.7, "In the flood of Ormsby, 12 people were killed.", "b")),
+        (DEATHS, evidence(0.7, "The harbour of Lund took in 31 boats.", "b")),
+        (DEATHS, evidence(0.4, "The flood of Ormsby killed 31 people.", "b")),
+        (DEATHS, evidence(0.7, "The flood of Ormsby killed 31 people.", "first")),
+        ("Why was there a flood in Ormsby?", LATER),
     ],
     ids=[
         "the same figure",
@@ -145,17 +195,8 @@ def test_articles_without_a_date_that_disagree_are_both_quoted() -> None:
         "no figure asked for",
     ],
 )
-def test_evidence_that_does_not_disagree_is_not_quoted(question: str, other: Evidence) -> None:
-    assert select_quotes(SearchQuery(question), [FIRST, other]) == [FIRST]
-
-
-def test_a_second_sentence_is_quoted_if_it_is_about_as_good_and_both_are_short() -> None:
-    why = SearchQuery("Why did the dam of Ormsby break?")
-    first, second = evidence(0.8, "The dam was old."), evidence(0.75, "Rain had softened it.")
-    assert select_quotes(why, [first, second]) == [first, second]
-    assert select_quotes(why, [first, replace(second, score=0.5)]) == [first]
-    long = evidence(0.75, "word " * MAX_QUOTED_WORDS)
-    assert select_quotes(why, [first, long]) == [first]
+def test_other_evidence_does_not_disagree(question: str, other: Evidence) -> None:
+    assert not disagree(question, FIRST, other)
 
 
 # -- time constraints
@@ -196,23 +237,17 @@ def test_time_constraints_of_the_question_are_applied(question: str, articles: l
         ("The lighthouse of Sant Oriol is 37 metres high.", False),
     ],
 )
-def test_a_sentence_that_repeats_the_question_is_no_evidence(
-    chatbot: Chatbot, sentence: str, repeats: bool
-) -> None:
-    query = SearchQuery("How high is the lighthouse of Sant Oriol?")
-    passage = Excerpt("a", "Lighthouse", 0, len(sentence), sentence)
-    hits = [Hit(1, 1.0, passage)]
-    evidence = score_sentences(query, hits, chatbot.encoder, chatbot.index.idf)
-    texts = [item.sentence.text for item in evidence]
-    assert all(query.question not in text for text in texts)
+def test_a_sentence_that_repeats_the_question_is_no_evidence(sentence: str, repeats: bool) -> None:
+    question = "How high is the lighthouse of Sant Oriol?"
+    found = read(question, ScriptedReader({"ZEBRA": 0.99, "37": 0.5}), hit(sentence))
+    texts = [item.sentence.text for item in found]
+    assert all(question not in text for text in texts)
     assert (sentence not in texts) is repeats
 
 
-def test_a_sentence_that_contains_a_searched_name_is_evidence(chatbot: Chatbot) -> None:
-    text = "The lighthouse of Sant Oriol is 37 metres high."
-    passage = Excerpt("a", "Lighthouse", 0, len(text), text)
-    query = SearchQuery("the lighthouse of Sant Oriol")
-    assert score_sentences(query, [Hit(1, 1.0, passage)], chatbot.encoder, chatbot.index.idf)
+def test_a_sentence_that_contains_a_searched_name_is_evidence() -> None:
+    sentence = "The lighthouse of Sant Oriol is 37 metres high."
+    assert read("the lighthouse of Sant Oriol", ScriptedReader(), hit(sentence))
 
 
 # -- selection for the prompt
@@ -256,7 +291,10 @@ def test_selected_sentences_fit_the_limit_and_include_the_best(
     assert len(selected) == 1 or length <= limit
 
 
-def test_a_sentence_that_begins_with_a_pronoun_has_a_preceding_one(chatbot: Chatbot) -> None:
-    for item in retrieve_evidence(chatbot, "How high is the lighthouse of Sant Oriol?"):
-        first_word = item.sentence.text.split()[0]
-        assert first_word not in ("It", "They") or item.preceding or item.sentence.start == 0
+def test_a_sentence_that_begins_with_a_pronoun_has_a_preceding_one() -> None:
+    text = "The bridge is new. It opened in May. The ferry stopped."
+    found = {item.sentence.text: item for item in read("When?", ScriptedReader(), hit(text))}
+    preceding = found["It opened in May."].preceding
+    assert preceding is not None
+    assert preceding.text == "The bridge is new."
+    assert found["The ferry stopped."].preceding is None

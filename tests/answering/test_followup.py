@@ -48,7 +48,7 @@ def test_a_question_with_a_pronoun_gets_context_terms(question: str) -> None:
     }
 
 
-def test_a_question_that_shares_a_word_with_the_conversation_gets_context_terms() -> None:
+def test_a_question_that_names_no_subject_gets_context_terms() -> None:
     assert context_terms("When did the ferry sink?")
     assert "ferry" not in context_terms("When did the ferry sink?"), "the question names it"
 
@@ -61,10 +61,27 @@ def test_a_question_that_shares_a_word_with_the_conversation_gets_context_terms(
         "Was there a strike in Port Ellery in May?",
         "What is the one thing that the treaty limits?",
         "How did AlphaGo win?",
+        "How old is Amara Osk?",
+        "Who leads the opera of Drossmar?",
+        "When was the accident of the Silver Tern reported to Judge Orr?",
     ],
 )
 def test_a_question_on_a_new_subject_stays_as_it_is(question: str) -> None:
     assert contextualize(question, HISTORY, idf) == SearchQuery(question)
+
+
+@pytest.mark.parametrize(
+    ("asked", "continued", "standalone"),
+    [
+        ("How old is Nora Tamsin?", "And Simeon Yarrow?", "How old is Simeon Yarrow?"),
+        ("How long is the bridge at Osk?", "What about the canal?", "How long is the canal?"),
+    ],
+)
+def test_a_question_that_only_names_a_subject_repeats_the_last_question(
+    asked: str, continued: str, standalone: str
+) -> None:
+    query = contextualize(continued, conversation(asked, "38."), idf)
+    assert query.question == standalone
 
 
 def test_without_a_conversation_a_question_stays_as_it_is() -> None:

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.answering.chatbot import Chatbot
-from rag.answering.evidence import score_sentences
+from rag.answering.evidence import find_evidence
 from rag.answering.fusion import DENSE_WEIGHT, diversify, fuse
 from rag.answering.retriever import Retriever
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
+from rag.models.reading.reader import Reader
 from rag.store.reader import IndexReader
 from rag.text.tokens import phrases
 from rag.types import Excerpt, Hit, SearchQuery
@@ -43,10 +44,12 @@ def test_ranks_count_from_one_and_scores_decrease(chatbot: Chatbot) -> None:
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
-def test_hits_and_evidence_are_verbatim_parts_of_their_articles(chatbot: Chatbot) -> None:
+def test_hits_and_evidence_are_verbatim_parts_of_their_articles(
+    chatbot: Chatbot, reader: Reader
+) -> None:
     query = SearchQuery("Which bird came back to the marsh?")
     _, hits = chatbot.search(query.question, limit=10)
-    evidence = score_sentences(query, hits, chatbot.encoder, chatbot.index.idf)
+    evidence = find_evidence(query, hits, reader, chatbot.index.idf)
     for excerpt in [hit.passage for hit in hits] + [item.sentence for item in evidence]:
         article = chatbot.index.article(excerpt.article_id)
         assert article is not None
@@ -54,13 +57,11 @@ def test_hits_and_evidence_are_verbatim_parts_of_their_articles(chatbot: Chatbot
     assert "avocet" in evidence[0].sentence.text.lower()
 
 
-def test_a_sentence_in_two_passages_is_scored_once(chatbot: Chatbot) -> None:
+def test_a_sentence_in_two_passages_is_scored_once(chatbot: Chatbot, reader: Reader) -> None:
     query = SearchQuery("Which bird came back to the marsh?")
     _, hits = chatbot.search(query.question, limit=1)
-    once = score_sentences(query, hits, chatbot.encoder, chatbot.index.idf)
-    twice = score_sentences(
-        query, [*hits, replace(hits[0], rank=2)], chatbot.encoder, chatbot.index.idf
-    )
+    once = find_evidence(query, hits, reader, chatbot.index.idf)
+    twice = find_evidence(query, [*hits, replace(hits[0], rank=2)], reader, chatbot.index.idf)
     assert twice == once
 
 
@@ -164,10 +165,12 @@ def test_passages_that_differ_in_a_figure_are_not_merged(search: Search) -> None
     assert sorted(ids(hits)) == [["a.txt"], ["b.txt"]]
 
 
-def test_a_sentence_lists_only_the_duplicates_that_contain_it(search: Search) -> None:
+def test_a_sentence_lists_only_the_duplicates_that_contain_it(
+    search: Search, reader: Reader
+) -> None:
     question = "Has oil leaked from the freighter?"
     retriever, hits = search({"a.txt": WIRE, "b.txt": REWORDED}, question)
-    evidence = score_sentences(SearchQuery(question), hits, retriever.encoder, retriever.index.idf)
+    evidence = find_evidence(SearchQuery(question), hits, reader, retriever.index.idf)
     sentences = {item.sentence.text: item.sentence for item in evidence}
     (crew,) = sentences["Its crew of 14 was taken off by helicopter."].duplicates
     texts = {"a.txt": WIRE, "b.txt": REWORDED}

@@ -1,314 +1,245 @@
-"""Verification of drafts."""
+"""Verification of sentences: what must agree exactly, and what the judge decides."""
 
 import re
 
 import pytest
-from hypothesis import given
+from fakes import CONTRADICTED, NOT_STATED, SUPPORTED, ScriptedReader
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.answering.quote import quote_evidence
-from rag.answering.verify import verify_draft
-from rag.types import Evidence, Excerpt, Verdict
+from rag.answering.verify import Verifier, as_claim, carrying_sentences, missing_word
+from rag.models.reading.reader import Reader
+from rag.types import ClaimScores, Excerpt, Reason, Verdict
 
 
-def source(text: str, *, start: int = 0, title: str = "Ferry strike", id: str = "a") -> Excerpt:
-    return Excerpt(article_id=id, title=title, start=start, end=start + len(text), text=text)
+def passage(text: str, *, start: int = 0, title: str = "Ferry strike", id: str = "a") -> Excerpt:
+    return Excerpt(id, title, start, start + len(text), text, date="2019-04-15")
 
 
-STRIKE = source("The ferry crews of Port Ellery walked out on Monday over a 4.5 percent pay offer.")
-COUNCIL = source("The council has not agreed to reopen the harbour before 12 May.", start=200)
-MAYOR = source("Mayor Ines Calder asked both sides to meet at the town hall.", start=400)
-SOURCES = (STRIKE, COUNCIL, MAYOR)
+STRIKE = passage(
+    "The ferry crews of Port Ellery walked out on Monday over a 4.5 percent pay offer."
+)
+COUNCIL = passage("The council has not agreed to reopen the harbour before 12 May.", start=200)
+MAYOR = passage("Mayor Ines Calder asked both sides to meet at the town hall.", start=400)
+PASSAGES = (STRIKE, COUNCIL, MAYOR)
+
+
+def verifier(verdict: ClaimScores = SUPPORTED, **verdicts: ClaimScores) -> Verifier:
+    return Verifier(ScriptedReader(verdicts=verdicts, verdict=verdict))
+
+
+# -- what must agree exactly, whatever the judge says
 
 
 @pytest.mark.parametrize(
-    ("claim", "question", "cited"),
+    ("sentence", "missing"),
     [
-        pytest.param(
-            "The crews walked out over a 4.5 percent pay offer.",
-            "Why did the ferry crews of Port Ellery walk out?",
-            STRIKE,
-            id="in the source's words",
-        ),
-        pytest.param("Monday.", "When did the ferry crews walk out?", STRIKE, id="a short answer"),
-        pytest.param(
-            "The council has not agreed to reopen the harbour.",
-            "What has the council not agreed to?",
-            COUNCIL,
-            id="a negation that the source contains too",
-        ),
-        pytest.param(
-            "Mayor Ines Calder.",
-            "Who asked both sides to meet at the town hall?",
-            MAYOR,
-            id="a name",
-        ),
+        ("The crews walked out over a 5.4 percent pay offer.", "5.4"),
+        ("The crews walked out over a 45 percent pay offer.", "45"),
+        ("The crews of Port Marlow walked out.", "Marlow"),
+        ("They walked out in 2018.", "2018"),
+        ("Twelve crews walked out.", "12"),
     ],
 )
-def test_a_sentence_that_a_source_supports_cites_it(
-    claim: str, question: str, cited: Excerpt
+def test_a_name_or_figure_that_the_passage_lacks_is_found(sentence: str, missing: str) -> None:
+    assert missing_word(sentence, "Why did they walk out?", STRIKE) == missing
+    result = verifier().verify(sentence, "Why did they walk out?", [STRIKE])
+    assert result.verdict is Verdict.UNSUPPORTED
+    assert result.reason is not None
+    assert result.reason.code == Reason.WORD_MISSING
+    assert f"“{missing}”" in str(result.reason)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "text"),
+    [
+        ("11 people died.", "How many died?", "Eleven people died."),
+        ("Eleven people died.", "How many died?", "11 people died."),
+        ("30,000 tonnes were moved.", "How much?", "About 30000 tonnes were moved."),
+        ("Lind won in 2022.", "Who won in 2022?", "Lind won."),
+        ("It was in April 2019.", "When was it?", "It happened on Monday."),
+        ("Nobody was hurt, according to them.", "Who was hurt?", "No one was injured."),
+        ("Boeing's shares fell.", "Whose shares fell?", "The shares of Boeing fell."),
+    ],
+    ids=[
+        "figure for word",
+        "word for figure",
+        "separators",
+        "from the question",
+        "from the date of the article",
+        "capitalised words that are no names",
+        "possessive",
+    ],
+)
+def test_names_and_figures_are_compared_by_their_meaning(
+    sentence: str, question: str, text: str
 ) -> None:
-    result = verify_draft(claim, question, SOURCES)
-    assert result.text == f"{claim} [1]"
-    assert [citation.quote for citation in result.citations] == [cited]
-    assert result.sentences[0].supported
+    dated = Excerpt("a", "Story", 0, len(text), text, date="April 2019")
+    assert missing_word(sentence, question, dated) == ""
 
 
 @pytest.mark.parametrize(
-    ("claim", "question"),
+    ("sentence", "question", "code"),
     [
-        pytest.param(
-            "The crews walked out over a 5.4 percent pay offer.",
-            "Why did the crews walk out?",
-            id="another number",
-        ),
-        pytest.param(
-            "The crews walked out over a pay offer of 45 percent.",
-            "Why did the crews walk out?",
-            id="a number without its decimal point",
-        ),
-        pytest.param(
-            "The crews of Port Marlow walked out on Monday.",
-            "Who walked out?",
-            id="another name",
-        ),
-        pytest.param(
-            "The crews did not walk out on Monday.",
-            "When did the crews walk out?",
-            id="a negation that the source does not contain",
-        ),
-        pytest.param(
-            "The council has agreed to reopen the harbour.",
-            "What has the council agreed to?",
-            id="a missing negation",
-        ),
-        pytest.param(
-            "The ferry crews walked out.",
-            "Did the ferry crews walk out?",
-            id="nothing but the question's own words",
-        ),
-        pytest.param(
-            "The strike cost the hotels a fortune.",
-            "What did the strike cost?",
-            id="nothing like any source",
-        ),
-        pytest.param(
-            "Both sides asked Mayor Ines Calder to meet at the town hall.",
-            "Who asked whom to meet at the town hall?",
-            id="subject and object exchanged",
-        ),
-        pytest.param(
-            "The harbour was blocked on Monday over a pay offer.",
-            "Why was the harbour blocked?",
-            id="words of the question that no source contains, in a full sentence",
-        ),
-        pytest.param(
-            "Who asked both sides to meet at the town hall?", "Who asked it?", id="a question"
-        ),
-        pytest.param("", "Who walked out?", id="empty"),
+        ("Who asked both sides to meet?", "Who asked it?", Reason.NOTHING_NEW),
+        ("The ferry crews walked out.", "Did the ferry crews walk out?", Reason.NOTHING_NEW),
+        ("", "Who walked out?", Reason.NOTHING_NEW),
+        ("I think that crews left the harbour.", "Who?", Reason.FIRST_OR_SECOND_PERSON),
+        ("Your crews left the harbour.", "Who?", Reason.FIRST_OR_SECOND_PERSON),
     ],
 )
-def test_a_sentence_that_no_source_supports_is_rejected(claim: str, question: str) -> None:
-    result = verify_draft(claim, question, SOURCES)
-    assert result.text == ""
-    assert result.citations == ()
-    assert not any(sentence.supported for sentence in result.sentences)
-
-
-@pytest.mark.parametrize(
-    ("text", "claim", "question"),
-    [
-        ("Dozens of people died.", "15 people died.", "How many people died?"),
-        ("Everybody was rescued.", "15.", "How many were rescued?"),
-        ("Rebels stormed the palace.", "Napoleon stormed the palace.", "Who stormed the palace?"),
-        ("It opened before the war.", "It opened after the war.", "When did it open?"),
-        ("They sold under 500 units.", "They sold over 500 units.", "How many did they sell?"),
-        ("Few members voted.", "All members voted.", "Which members voted for it?"),
-        ("Lind may resign on Monday.", "Lind will resign on Monday.", "When does Lind resign?"),
-        ("Lind might resign on Monday.", "Lind resigned on Monday.", "When did Lind resign?"),
-        ("Orr was robbed by Lind.", "Orr robbed Lind.", "Who robbed Lind?"),
-        (
-            "Lind was born in Ulm and died in Bonn.",
-            "Lind was born in Bonn.",
-            "Where was Lind born?",
-        ),
-        ("Lind was born in Ulm and died in Bonn.", "Bonn.", "Where was Lind born?"),
-        ("Five were hurt and two died.", "Five died.", "How many died?"),
-        ("Fees rose by $3.", "Fees rose by 3%.", "How much did the fees rise?"),
-        (
-            "They bid $3 million after turning down a $1 billion offer.",
-            "They bid $3 billion.",
-            "What did they bid?",
-        ),
-        (
-            "The last ship passed the canal five days after the vessel was pulled free.",
-            "The canal was blocked five days after the vessel was pulled free.",
-            "How long was the canal blocked?",
-        ),
-    ],
-)
-def test_a_claim_that_its_source_does_not_state_is_rejected(
-    text: str, claim: str, question: str
+def test_a_sentence_that_is_no_answer_is_rejected_without_the_judge(
+    sentence: str, question: str, code: Reason
 ) -> None:
-    excerpt = Excerpt("a", "Napoleon", 0, len(text), text, date="2019-04-15")
-    assert verify_draft(claim, question, [excerpt]).text == ""
+    judge = ScriptedReader()
+    result = Verifier(judge).verify(sentence, question, PASSAGES)
+    assert result.verdict is Verdict.UNSUPPORTED
+    assert result.reason is not None
+    assert result.reason.code == code
+    assert judge.judged == []
 
 
-@pytest.mark.parametrize(
-    ("text", "claim", "question"),
-    [
-        ("Lind won the cup in 2022.", "Lind.", "Who won the cup in 2022?"),
-        (
-            "Boskalis said that about 30,000 tonnes were moved.",
-            "30,000 tonnes were moved.",
-            "How many tonnes?",
-        ),
-        (
-            "Lind said later on Monday she would go .",
-            "Lind said on Monday she would go",
-            "What did Lind say?",
-        ),
-        (
-            "In 1980, the historic harbour town of Port Ellery was listed by the council.",
-            "The harbour town of Port Ellery was listed by the council in 1980.",
-            "When was the harbour town listed?",
-        ),
-    ],
+def test_yes_may_repeat_the_question() -> None:
+    result = verifier().verify("Yes, the crews walked out.", "Did the crews walk out?", PASSAGES)
+    assert result.verdict is Verdict.SUPPORTED
+
+
+@settings(deadline=None)
+@given(
+    words=st.lists(st.sampled_from(STRIKE.text.split()), max_size=12), number=st.integers(13, 10**9)
 )
-def test_a_claim_in_similar_words_is_supported(text: str, claim: str, question: str) -> None:
-    assert verify_draft(claim, question, [source(text)]).text == f"{claim} [1]"
-
-
-@pytest.mark.parametrize(
-    ("text", "claim", "question", "reason"),
-    [
-        (
-            "Fares rose by 5 percent in March.",
-            "Fares rose by 15 percent in March.",
-            "How much did fares rise?",
-            "“15” stands there as “5”",
-        ),
-        (
-            "The council has not agreed to reopen the harbour.",
-            "The council has agreed to reopen the harbour.",
-            "What did the council decide?",
-            "the source says the opposite",
-        ),
-    ],
-)
-def test_a_contradicted_claim_has_a_reason(
-    text: str, claim: str, question: str, reason: str
+def test_a_number_that_no_passage_contains_is_never_supported(
+    words: list[str], number: int
 ) -> None:
-    (sentence,) = verify_draft(claim, question, [source(text)]).sentences
-    assert (sentence.verdict, str(sentence.reason)) == (Verdict.CONTRADICTED, reason)
+    sentence = f"{' '.join(words)} {number}"
+    result = verifier().verify(sentence, "How many crews walked out?", PASSAGES)
+    assert result.verdict is not Verdict.SUPPORTED
+
+
+# -- what the judge decides
 
 
 @pytest.mark.parametrize(
-    ("text", "claim", "question", "reason"),
+    ("scores", "verdict", "reason"),
     [
-        (
-            "The storm closed the port.",
-            "The storm closed the port of Marlow.",
-            "What did the storm close?",
-            "“Marlow” does not stand there",
-        ),
-        (
-            "Lind has left for Ulm.",
-            "Lind has left for 3 weeks.",
-            "How long has Lind left for?",
-            "“3” does not stand there",
-        ),
-        ("Orr was robbed by Lind.", "Orr robbed Lind.", "Who robbed Lind?", "otherwise"),
-        ("Lind left for Ulm.", "Lind left.", "Who says Lind left?", "no more than the question"),
+        (SUPPORTED, Verdict.SUPPORTED, None),
+        (CONTRADICTED, Verdict.CONTRADICTED, Reason.OPPOSITE_SAID),
+        (NOT_STATED, Verdict.UNSUPPORTED, Reason.NOT_SAID),
+        (ClaimScores(0.4, 0.3, 0.3), Verdict.UNSUPPORTED, Reason.NOT_SAID),
     ],
 )
-def test_an_unsupported_claim_has_a_reason(
-    text: str, claim: str, question: str, reason: str
+def test_the_judge_decides_about_the_meaning(
+    scores: ClaimScores, verdict: Verdict, reason: Reason | None
 ) -> None:
-    (sentence,) = verify_draft(claim, question, [source(text)]).sentences
-    assert sentence.verdict is Verdict.UNSUPPORTED
-    assert reason in str(sentence.reason)
-
-
-BORN = source("Lind was born in Ulm in 1901.", title="Lind", id="born")
-DIED = source("Lind died in Bonn in 1980.", title="Lind again", id="died")
-
-
-def test_two_claims_of_a_sentence_may_be_supported_by_two_sources() -> None:
-    claim = "Lind was born in Ulm and died in Bonn."
-    result = verify_draft(claim, "Where was Lind born and where did Lind die?", [BORN, DIED])
-    assert result.text == f"{claim} [1] [2]"
-    assert [citation.quote for citation in result.citations] == [BORN, DIED]
+    result = verifier(scores).verify("The crews left.", "Who left the harbour?", PASSAGES)
+    assert result.verdict is verdict
+    assert (result.reason and result.reason.code) == reason
+    assert bool(result.sources) is (verdict is Verdict.SUPPORTED)
 
 
 @pytest.mark.parametrize(
-    ("claim", "other"),
+    ("sentence", "question", "claim"),
     [
-        ("Lind was born in Ulm and died in Bonn.", source("Orr, whom Lind knew, died in Bonn.")),
-        ("Lind was born in Ulm and died in Rome.", DIED),
-        ("Lind was born in Bonn and died in Ulm.", DIED),
+        ("Monday.", "When did the crews walk out?", "When did the crews walk out? Monday."),
+        ("The crews left on Monday.", "When did the crews leave?", "The crews left on Monday."),
+        ("The crews left.", "", "The crews left."),
     ],
 )
-def test_two_sources_cannot_support_a_sentence_together_otherwise(
-    claim: str, other: Excerpt
+def test_a_short_answer_is_judged_with_the_question(
+    sentence: str, question: str, claim: str
 ) -> None:
-    result = verify_draft(claim, "Where was Lind born and where did Lind die?", [BORN, other])
-    assert result.text == ""
+    assert as_claim(sentence, question) == claim
+    judge = ScriptedReader()
+    Verifier(judge).verify(sentence, question, PASSAGES)
+    assert judge.judged == [claim]
 
 
-def test_two_people_with_the_same_title_are_distinguished() -> None:
-    born = source("President Lind was born in Ulm.", id="born")
-    died = source("President Orr died in Bonn.", id="died")
-    claim = "President Lind was born in Ulm and died in Bonn."
-    question = "Where was the president born and where did he die?"
-    assert verify_draft(claim, question, [born, died]).text == ""
+def test_without_passages_nothing_is_supported() -> None:
+    assert verifier().verify("The crews left.", "Who?", []).verdict is Verdict.UNSUPPORTED
 
 
-def test_bracketed_numbers_in_an_article_are_not_taken_for_markers() -> None:
-    annotated = source("The firm was founded in 1950.[4] [2, 3]［5］【6】")
-    for result in (
-        quote_evidence([Evidence(1.0, annotated)]),
-        verify_draft("In 1950 [4].", "When was it founded?", [annotated]),
-    ):
-        assert set(re.findall(r"[\[［【]([\d, ]+)", result.text)) <= {"1"}
-        assert all(citation.quote.text == annotated.text for citation in result.citations)
+# -- what is cited
 
 
-def test_only_supported_sentences_are_in_the_answer() -> None:
-    draft = (
-        "The crews walked out over a 4.5 percent pay offer. The strike cost 3 million pounds."
-        " Mayor Ines Calder asked both sides to meet."
-    )
-    result = verify_draft(draft, "What happened with the ferry crews and both sides?", SOURCES)
-    assert "3 million" not in result.text
+def test_the_sentence_that_says_most_of_it_is_cited_verbatim() -> None:
+    text = "The strike began on Monday. Nobody had expected it. Mayor Calder called for talks."
+    source = carrying_sentences("Mayor Calder called for talks.", "", passage(text, start=50))
+    assert source.text == "Mayor Calder called for talks."
+    assert text[source.start - 50 : source.end - 50] == source.text
+
+
+def test_a_sentence_that_refers_back_is_cited_with_the_one_before_it() -> None:
+    text = "The ship ran aground. It was freed on 29 March. Others waited."
+    source = carrying_sentences("The ship was freed on 29 March.", "", passage(text))
+    assert source.text == "The ship ran aground. It was freed on 29 March."
+
+
+# -- drafts
+
+
+def test_only_supported_sentences_of_a_draft_have_citations() -> None:
+    false = "The crews of Port Ellery came back."
+    judge = ScriptedReader(verdicts={false: NOT_STATED})
+    draft = f"The crews of Port Ellery walked out. {false} Mayor Ines Calder asked them to meet."
+    result = Verifier(judge).verify_draft(draft, "What did the crews do?", PASSAGES)
     assert [sentence.supported for sentence in result.sentences] == [True, False, True]
+    assert [bool(sentence.citations) for sentence in result.sentences] == [True, False, True]
     assert [citation.marker for citation in result.citations] == [1, 2]
 
 
 def test_a_repeated_sentence_is_kept_once() -> None:
-    result = verify_draft("Monday. Monday.", "When did the ferry crews walk out?", SOURCES)
-    assert result.text == "Monday. [1]"
+    result = verifier().verify_draft("Monday. Monday.", "When did the crews leave?", PASSAGES)
+    assert [sentence.text for sentence in result.sentences] == ["Monday."]
 
 
 def test_a_preamble_is_removed() -> None:
-    draft = "The answer to this question is: the crews walked out over a 4.5 percent pay offer."
-    result = verify_draft(draft, "Why did the ferry crews of Port Ellery walk out?", SOURCES)
-    assert result.text == "The crews walked out over a 4.5 percent pay offer. [1]"
+    draft = "The answer to this question is: the crews walked out over a pay offer."
+    (sentence,) = verifier().verify_draft(draft, "Why did they leave?", PASSAGES).sentences
+    assert sentence.text == "The crews walked out over a pay offer."
 
 
-@given(draft=st.text(max_size=300), question=st.text(max_size=80))
-def test_the_markers_in_the_text_are_those_of_the_citations(draft: str, question: str) -> None:
-    result = verify_draft(draft, question, SOURCES)
+@settings(deadline=None)
+@given(
+    draft=st.one_of(
+        st.text(max_size=300),
+        st.lists(st.sampled_from(["The crews left.", "Monday [2].", "[7]", "12 May."])).map(
+            " ".join
+        ),
+    ),
+    question=st.text(max_size=80),
+)
+def test_the_citations_of_the_sentences_are_those_of_the_text(draft: str, question: str) -> None:
+    result = verifier().verify_draft(draft, question, PASSAGES)
     markers = {citation.marker for citation in result.citations}
-    assert {int(number) for number in re.findall(r"\[([0-9]+)\]", result.text)} == markers
     assert {n for s in result.sentences if s.supported for n in s.citations} == markers
     assert all(sentence.citations for sentence in result.sentences if sentence.supported)
-    assert all(citation.quote in SOURCES for citation in result.citations)
+    assert not any(re.search(r"\[[0-9]+\]", sentence.text) for sentence in result.sentences)
+    for citation in result.citations:
+        quote = citation.quote
+        assert any(
+            quote.text == p.text[quote.start - p.start : quote.end - p.start] for p in PASSAGES
+        )
 
 
-@given(
-    words=st.lists(st.sampled_from(STRIKE.text.split()), max_size=12), number=st.integers(13, 10**9)
+# -- the reader as the judge
+
+
+TOWER = "The lighthouse of Sant Oriol was lit in May. It is 37 metres high."
+FINAL = "Argentina won the World Cup final. They beat France 4-2 on penalties."
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "supported"),
+    [
+        (TOWER, "The lighthouse of Sant Oriol is 37 metres high.", True),
+        (TOWER, "The lighthouse of Sant Oriol is 37 years old.", False),
+        (TOWER, "The lighthouse of Sant Oriol was never lit.", False),
+        (FINAL, "Argentina won the World Cup final.", True),
+        (FINAL, "France won the World Cup final.", False),
+    ],
 )
-def test_a_number_that_no_source_contains_is_never_supported(words: list[str], number: int) -> None:
-    result = verify_draft(f"{' '.join(words)} {number}", "How many crews walked out?", SOURCES)
-    assert str(number) not in result.text
+def test_the_reader_judges_by_the_whole_passage(
+    reader: Reader, text: str, sentence: str, supported: bool
+) -> None:
+    result = Verifier(reader).verify(sentence, "", [passage(text, title="News")])
+    assert (result.verdict is Verdict.SUPPORTED) is supported

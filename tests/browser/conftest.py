@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
-from serving import ROOT, Served, served
+from serving import ROOT, Script, Served, served
 
 ARTICLES = {
     "bridge.md": """---
@@ -110,3 +110,25 @@ def real(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     folder = tmp_path_factory.mktemp("real")
     with served(index, folder, program=("app.py",), settings={"RAG_MCP": "1"}) as page:
         yield page
+
+
+@pytest.fixture(scope="session")
+def without_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page where no index is."""
+    folder = tmp_path_factory.mktemp("without-index")
+    with served(folder / "nothing", folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def _scripted_server(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page over `index`, with a scripted generator and the MCP endpoint."""
+    folder = tmp_path_factory.mktemp("scripted")
+    with served(index, folder, draft="Nothing yet.", settings={"RAG_MCP": "1"}) as page:
+        yield page
+
+
+@pytest.fixture
+def script(_scripted_server: Served, tmp_path: Path) -> Script:
+    """Gives the scripted generator a draft and seconds for each word, and returns its page."""
+    return lambda draft, pause: _scripted_server.with_draft(draft, pause, tmp_path / "written")

@@ -26,7 +26,8 @@ class Model:
         return self._portal.call(self._session.list_tools).tools
 
     def calls(self, tool: str, **arguments: Any) -> CallToolResult:
-        return self._portal.call(self._session.call_tool, tool, arguments)
+        result: CallToolResult = self._portal.call(self._session.call_tool, tool, arguments)
+        return result
 
     def gets(self, tool: str, **arguments: Any) -> dict[str, Any]:
         result = self.calls(tool, **arguments)

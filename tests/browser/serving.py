@@ -1,13 +1,14 @@
 """Serves the page in a subprocess without access to other machines."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,10 +31,29 @@ class Served:
     """File to which a scripted generator appends each word that it writes."""
     output: Path
     """File with the output of the server."""
+    script: Path
+    """File that tells a scripted generator what to write."""
 
     def words(self) -> int:
         """Return the number of words that the scripted generator has written."""
         return len(self.written.read_text().splitlines()) if self.written.exists() else 0
+
+    def with_draft(self, draft: str, pause: float, written: Path) -> "Served":
+        """Let the scripted generator write another draft from the next question on.
+
+        Args:
+            draft: text to write
+            pause: seconds that it takes for each word
+            written: new file for the words, which no earlier draft is appended to
+        """
+        new = self.script.with_suffix(".new")
+        new.write_text(json.dumps({"draft": draft, "pause": pause, "written": str(written)}))
+        new.replace(self.script)
+        return replace(self, written=written)
+
+
+Script = Callable[[str, float], Served]
+"""Gives the scripted generator a draft and seconds for each word, and returns its page."""
 
 
 @contextmanager
@@ -62,12 +82,13 @@ def served(
         "RAG_FEEDBACK": str(folder / "feedback.jsonl"),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{OFFLINE}",
         "LEFT": str(folder / "left"),
-        "DRAFT": draft,
-        "PAUSE": str(pause),
-        "WRITTEN": str(folder / "written"),
+        "SCRIPT": str(folder / "script.json"),
         **settings,
     }
+    url, written = f"http://127.0.0.1:{port}/", folder / "written"
+    server = Served(url, written, folder / "output", folder / "script.json")
     if draft:
+        server.with_draft(draft, pause, written)
         program = (str(SCRIPTED), str(index), str(port))
     with (folder / "output").open("w+") as output:
         process = subprocess.Popen(
@@ -75,7 +96,7 @@ def served(
         )
         try:
             await_start(process, folder / "output", START_S)
-            yield Served(f"http://127.0.0.1:{port}/", folder / "written", folder / "output")
+            yield server
         finally:
             process.kill()
             process.wait()

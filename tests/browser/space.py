@@ -81,7 +81,6 @@ def running(home: Path, more: Mapping[str, str]) -> Iterator[str]:
         "RAG_PORT": str(port),
         **more,
     }
-    as_user = {"user": USER, "group": USER, "extra_groups": []} if AS_ROOT else {}
     log = BUILT / "output"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -90,7 +89,9 @@ def running(home: Path, more: Mapping[str, str]) -> Iterator[str]:
             env=environment,
             stdout=output,
             stderr=output,
-            **as_user,
+            user=USER if AS_ROOT else None,
+            group=USER if AS_ROOT else None,
+            extra_groups=[] if AS_ROOT else None,
         )
         try:
             await_start(process, log, 3 * START_S)

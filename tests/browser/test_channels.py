@@ -22,7 +22,7 @@ AnswerJson = Mapping[str, Any]
 
 QUESTIONS = {
     "written": "How long is the harbour bridge of Lindow?",
-    "quoted": "What did the cleaner discover?",
+    "quoted": "How was the missing globe found?",
     "refused": "Which chess opening does the grandmaster prefer?",
 }
 """Mode of the answer → question."""

@@ -1,11 +1,13 @@
 """The page on a Space: behind a proxy, embedded in another site, without a writable home folder."""
 
+import json
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from actions import answer, ask
+from fixture_types import WriteProtect
 from playwright.sync_api import Page, expect
 from proxy import proxied, site
 from serving import ANSWER_MS, Served, served
@@ -72,6 +74,22 @@ def test_any_site_may_embed_the_page_and_the_page_loads_nothing_from_other_sites
     assert "http-equiv" not in urllib.request.urlopen(space).read().decode()
 
 
+def test_the_openai_api_is_found_behind_a_proxy_with_a_path(space: str) -> None:
+    with urllib.request.urlopen(f"{space}v1/models") as response:
+        assert json.load(response)["data"][0]["id"] == "footnote"
+
+
+def test_the_prefix_can_be_set(index: Path, tmp_path: Path) -> None:
+    with (
+        served(index, tmp_path, settings={"RAG_ROOT_PATH": PREFIX}) as page,
+        proxied(page.url, PREFIX) as address,
+    ):
+        with urllib.request.urlopen(f"{address}config") as response:
+            assert json.load(response)["root"] == address.rstrip("/")
+        with urllib.request.urlopen(f"{address}v1/models") as response:
+            assert json.load(response)["data"][0]["id"] == "footnote"
+
+
 def test_the_browser_blocks_requests_to_other_hosts(page: Page, real: Served) -> None:
     page.goto(real.url, wait_until="domcontentloaded")
     blocked = page.evaluate(
@@ -87,7 +105,7 @@ def test_the_browser_blocks_requests_to_other_hosts(page: Page, real: Served) ->
 
 
 def test_a_home_folder_that_cannot_be_written_to_does_not_matter(
-    page: Page, index: Path, small_disk: Path, write_protect, tmp_path: Path
+    page: Page, index: Path, small_disk: Path, write_protect: WriteProtect, tmp_path: Path
 ) -> None:
     write_protect(small_disk)
     settings = SPACE | {"HOME": str(small_disk), "GRADIO_ROOT_PATH": ""}

@@ -9,7 +9,7 @@ import pytest
 from actions import answer, ask, open_page, open_sidebar
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from serving import ANSWER_MS, ROOT, Served, served
+from serving import ANSWER_MS, ROOT, Script, Served, served
 
 BRIDGE = "How long is the harbour bridge of Lindow?"
 PICTURES = Path(__file__).with_name("pictures")
@@ -113,20 +113,18 @@ def test_the_page_fits_a_narrow_screen_in_light_and_dark_themes(page: Page, real
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
-def test_text_typed_while_an_answer_streams_is_kept(
-    page: Page, index: Path, tmp_path: Path
-) -> None:
+def test_text_typed_while_an_answer_streams_is_kept(page: Page, script: Script) -> None:
     draft = "The bridge is 412 metres long, " + ", ".join(f"and {n} more" for n in range(60)) + "."
-    with served(index, tmp_path, draft, pause=0.05) as scripted:
-        open_page(page, scripted.url)
-        ask(page, BRIDGE)
-        expect(page.get_by_test_id("bot")).to_contain_text("412 metres", timeout=ANSWER_MS)
-        box = page.get_by_role("textbox", name="Your question")
-        box.focus()
-        start = time.monotonic()
-        page.keyboard.type("Who was its architect, and what did it cost?")
-        seconds = time.monotonic() - start
-        expect(box).to_have_value("Who was its architect, and what did it cost?")
-        assert seconds < 44 * 0.25, "a letter took more than a quarter of a second"
-        expect(answer(page)).to_be_visible()
-        expect(box).to_have_value("Who was its architect, and what did it cost?")
+    scripted = script(draft, 0.05)
+    open_page(page, scripted.url)
+    ask(page, BRIDGE)
+    expect(page.get_by_test_id("bot")).to_contain_text("412 metres", timeout=ANSWER_MS)
+    box = page.get_by_role("textbox", name="Your question")
+    box.focus()
+    start = time.monotonic()
+    page.keyboard.type("Who was its architect, and what did it cost?")
+    seconds = time.monotonic() - start
+    expect(box).to_have_value("Who was its architect, and what did it cost?")
+    assert seconds < 44 * 0.25, "a letter took more than a quarter of a second"
+    expect(answer(page)).to_be_visible()
+    expect(box).to_have_value("Who was its architect, and what did it cost?")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from serving import ROOT, Served, served
+from serving import ROOT, Served
 
 BRIDGE = "How long is the harbour bridge of Lindow?"
 
@@ -101,14 +101,13 @@ def test_only_these_functions_are_published_and_each_is_described(client: Client
 
 
 def test_the_probes_report_whether_the_server_runs_and_is_ready(
-    real: Served, client: Client, tmp_path: Path
+    real: Served, client: Client, without_index: Served
 ) -> None:
     client.predict(BRIDGE, api_name="/ask")
     assert get(f"{real.url}healthz") == (200, "ok\n")
     assert get(f"{real.url}readyz") == (200, "ok\n")
-    with served(tmp_path / "nothing", tmp_path) as empty:
-        assert get(f"{empty.url}healthz") == (200, "ok\n")
-        status, text = get(f"{empty.url}readyz")
-        assert status == 503
-        assert "rag index" in text
-        assert "rag index" in empty.output.read_text(), "the server logs it too"
+    assert get(f"{without_index.url}healthz") == (200, "ok\n")
+    status, text = get(f"{without_index.url}readyz")
+    assert status == 503
+    assert "rag index" in text
+    assert "rag index" in without_index.output.read_text(), "the server logs it too"

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from fakes import SilentProgress
 from models import Model, kept_home, model, over_http, over_stdio, text
-from serving import Served, served
+from serving import Script, Served, served
 
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
@@ -152,7 +152,8 @@ def test_a_long_article_is_read_page_by_page_without_a_model(
     (tmp_path / "articles" / "long.txt").write_text(whole, encoding="utf-8")
     index = tmp_path / "index"
     sync(index, encoder, [tmp_path / "articles"], rebuild=False, progress=SilentProgress())
-    texts, offset = [], 0
+    texts: list[str] = []
+    offset: int | None = 0
     with over_stdio(index, tmp_path) as asking:
         while offset is not None:
             page = asking.gets("read_article", id="long.txt", offset=offset)
@@ -269,9 +270,8 @@ def test_a_request_that_is_too_large_is_not_read(real: Served) -> None:
     assert post(real, {}, HELLO + " " * 5_000_000).status_code == 413
 
 
-def test_the_page_serves_mcp_only_if_the_settings_ask_for_it(tmp_path: Path) -> None:
-    with served(tmp_path / "nothing", tmp_path) as page:
-        assert post(page, {}).status_code in {404, 405}
+def test_the_page_serves_mcp_only_if_the_settings_ask_for_it(without_index: Served) -> None:
+    assert post(without_index, {}).status_code in {404, 405}
 
 
 def test_the_flag_of_the_command_serves_mcp_and_a_missing_index_is_an_error(
@@ -287,23 +287,23 @@ def test_the_flag_of_the_command_serves_mcp_and_a_missing_index_is_an_error(
         assert "rag index" in text(result)
 
 
-def test_a_client_that_disconnects_stops_the_generator(index: Path, tmp_path: Path) -> None:
+def test_a_client_that_disconnects_stops_the_generator(script: Script) -> None:
     params = {"name": "ask_articles", "arguments": {"question": BRIDGE}}
     call = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
-    with served(index, tmp_path, DRAFT, settings={"RAG_MCP": "1"}) as page:
-        address = urlsplit(page.url)
-        with socket.create_connection((address.hostname, address.port)) as connection:
-            headers = (
-                f"POST /mcp HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(call)}\r\n"
-                "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
-            )
-            connection.sendall(f"{headers}\r\n{call}".encode())
-            deadline = time.monotonic() + 60
-            while page.words() < 3:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        time.sleep(1)
-        words = page.words()
-        assert words < 60
-        time.sleep(1)
-        assert page.words() == words
+    page = script(DRAFT, 0.05)
+    address = urlsplit(page.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        headers = (
+            f"POST /mcp HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(call)}\r\n"
+            "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+        )
+        connection.sendall(f"{headers}\r\n{call}".encode())
+        deadline = time.monotonic() + 60
+        while page.words() < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    time.sleep(1)
+    words = page.words()
+    assert words < 60
+    time.sleep(1)
+    assert page.words() == words

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from openai import OpenAI
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from serving import ROOT, START_S, Served, served
+from serving import ROOT, START_S, Script, Served
 
 from rag.server.openai.routes import MAX_REQUEST_BYTES
 from rag.server.queue import MAX_WAITING
@@ -36,12 +36,12 @@ def client(real: Served) -> OpenAI:
     return OpenAI(base_url=f"{real.url}v1", api_key="none", max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def scripted(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture
+def scripted(script: Script) -> Served:
     """A page whose generator writes for six seconds what the articles do not support."""
-    with served(index, tmp_path_factory.mktemp("scripted"), DRAFT, pause=0.1) as page:
-        wait_until_ready(page)
-        yield page
+    page = script(DRAFT, 0.1)
+    wait_until_ready(page)
+    return page
 
 
 def wait_until_ready(page: Served) -> None:
@@ -269,7 +269,7 @@ def test_requests_generated_from_the_description_break_nothing(
 
     @given(case=description[path][method].as_strategy(generation_mode=mode))
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-    def breaks_nothing(case: schemathesis.Case) -> None:
+    def breaks_nothing(case: schemathesis.Case[Any]) -> None:
         # The description cannot say that a question must not be empty.
         case.call_and_validate(timeout=120, excluded_checks=[positive_data_acceptance])
 

@@ -38,7 +38,8 @@ def is_ready(page: Served) -> bool:
 def ask_v1(page: Served, question: str) -> dict[str, Any]:
     body = {"model": "footnote", "messages": [{"role": "user", "content": question}]}
     answer = httpx.post(f"{page.url}v1/chat/completions", json=body, timeout=120)
-    return answer.json()["footnote"]
+    footnote: dict[str, Any] = answer.json()["footnote"]
+    return footnote
 
 
 def log_lines(page: Served, start: int) -> list[dict[str, Any]]:

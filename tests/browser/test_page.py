@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actions import answer, ask, open_page
 from playwright.sync_api import Browser, Page, expect
-from serving import ANSWER_MS, ROOT, Served, free_port, served
+from serving import ANSWER_MS, ROOT, Script, Served, free_port, served
 
 LONG_DRAFT = (
     "The bridge is 412 metres long, " + ", ".join(f"and {n} more" for n in range(100)) + "."
@@ -98,55 +98,51 @@ def test_small_talk_is_answered_without_a_search(page: Page, real: Served) -> No
 
 
 def test_a_draft_is_shown_as_unchecked_and_unsupported_sentences_are_struck_out(
-    page: Page, index: Path, tmp_path: Path
+    page: Page, script: Script
 ) -> None:
     draft = "The bridge is 412 metres long. It was painted by Rembrandt."
-    with served(index, tmp_path, draft, pause=0.4) as scripted:
-        open_page(page, scripted.url)
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(page.get_by_test_id("bot")).to_contain_text(
-            "Each sentence is checked", timeout=ANSWER_MS
-        )
-        expect(answer(page).locator(".text")).to_contain_text(
-            "The bridge is 412 metres long. [1] “The harbour bridge of Lindow is 412 metres"
-        )
-        expect(answer(page)).to_contain_text("1 of 2 written sentences supported")
-        rejected = answer(page).locator("details.struck")
-        expect(rejected.locator("s")).to_be_hidden()
-        rejected.locator("summary").click()
-        expect(rejected.locator("s")).to_have_text("It was painted by Rembrandt.")
-        expect(rejected.locator("li")).to_contain_text("“Rembrandt” does not stand there")
+    scripted = script(draft, 0.4)
+    open_page(page, scripted.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(page.get_by_test_id("bot")).to_contain_text(
+        "Each sentence is checked", timeout=ANSWER_MS
+    )
+    expect(answer(page).locator(".text")).to_contain_text(
+        "The bridge is 412 metres long. [1] “The harbour bridge of Lindow is 412 metres"
+    )
+    expect(answer(page)).to_contain_text("1 of 2 written sentences supported")
+    rejected = answer(page).locator("details.struck")
+    expect(rejected.locator("s")).to_be_hidden()
+    rejected.locator("summary").click()
+    expect(rejected.locator("s")).to_have_text("It was painted by Rembrandt.")
+    expect(rejected.locator("li")).to_contain_text("“Rembrandt” does not stand there")
 
 
-def test_a_quotation_that_replaces_a_draft_is_labelled(
-    page: Page, index: Path, tmp_path: Path
-) -> None:
-    with served(index, tmp_path, "It was painted by Rembrandt.") as scripted:
-        open_page(page, scripted.url)
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(answer(page)).to_contain_text(
-            "Quoted from the articles, because they did not support"
-        )
-        expect(answer(page).locator("blockquote")).to_contain_text(
-            "“The harbour bridge of Lindow is 412"
-        )
+def test_a_quotation_that_replaces_a_draft_is_labelled(page: Page, script: Script) -> None:
+    scripted = script("It was painted by Rembrandt.", 0.05)
+    open_page(page, scripted.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(answer(page)).to_contain_text("Quoted from the articles, because they did not support")
+    expect(answer(page).locator("blockquote")).to_contain_text(
+        "“The harbour bridge of Lindow is 412"
+    )
 
 
 def test_stop_stops_the_generator_and_the_next_question_is_answered(
-    page: Page, index: Path, tmp_path: Path
+    page: Page, script: Script
 ) -> None:
-    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
-        open_page(page, scripted.url)
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
-        page.get_by_role("button", name="Stop").click()
-        expect(answer(page)).to_contain_text("Stopped.")
-        time.sleep(1)
-        text, words = answer(page).inner_text(), scripted.words()
-        time.sleep(2)
-        assert (answer(page).inner_text(), scripted.words()) == (text, words)
-        ask(page, "Which chess opening does the grandmaster prefer?")
-        expect(answer(page)).to_contain_text("Not answered")
+    scripted = script(LONG_DRAFT, 0.1)
+    open_page(page, scripted.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+    page.get_by_role("button", name="Stop").click()
+    expect(answer(page)).to_contain_text("Stopped.")
+    time.sleep(1)
+    text, words = answer(page).inner_text(), scripted.words()
+    time.sleep(2)
+    assert (answer(page).inner_text(), scripted.words()) == (text, words)
+    ask(page, "Which chess opening does the grandmaster prefer?")
+    expect(answer(page)).to_contain_text("Not answered")
 
 
 def test_after_stopping_during_the_search_the_next_question_is_answered(
@@ -164,62 +160,61 @@ def test_after_stopping_during_the_search_the_next_question_is_answered(
     assert time.monotonic() - start < 20
 
 
-def test_closing_the_tab_stops_the_generator(page: Page, index: Path, tmp_path: Path) -> None:
-    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
-        open_page(page, scripted.url)
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
-        page.goto("about:blank")
-        time.sleep(1)
-        words = scripted.words()
-        time.sleep(2)
-        assert scripted.words() == words
+def test_closing_the_tab_stops_the_generator(page: Page, script: Script) -> None:
+    scripted = script(LONG_DRAFT, 0.1)
+    open_page(page, scripted.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+    page.goto("about:blank")
+    time.sleep(1)
+    words = scripted.words()
+    time.sleep(2)
+    assert scripted.words() == words
 
 
 def test_an_example_question_can_be_asked_and_a_new_chat_shows_the_examples_again(
-    page: Page, index: Path, tmp_path: Path
+    page: Page, script: Script
 ) -> None:
-    with served(index, tmp_path, "The bridge is 412 metres long.") as scripted:
-        open_page(page, scripted.url)
-        example = page.get_by_role("button", name="Frost spoils the pear harvest")
-        example.click()
-        expect(answer(page)).to_be_visible()
-        expect(page.get_by_test_id("user")).to_contain_text("Frost spoils the pear harvest")
-        expect(example).to_have_count(0)
-        page.get_by_role("button", name="New chat").click()
-        expect(example).to_be_visible()
-        expect(page.get_by_test_id("user")).to_have_count(0)
-        expect(page.locator("#sources")).to_contain_text("appear here")
+    scripted = script("The bridge is 412 metres long.", 0.05)
+    open_page(page, scripted.url)
+    example = page.get_by_role("button", name="Frost spoils the pear harvest")
+    example.click()
+    expect(answer(page)).to_be_visible()
+    expect(page.get_by_test_id("user")).to_contain_text("Frost spoils the pear harvest")
+    expect(example).to_have_count(0)
+    page.get_by_role("button", name="New chat").click()
+    expect(example).to_be_visible()
+    expect(page.get_by_test_id("user")).to_have_count(0)
+    expect(page.locator("#sources")).to_contain_text("appear here")
 
 
 def test_markup_in_an_article_a_draft_or_a_question_is_shown_as_text(
-    page: Page, index: Path, tmp_path: Path
+    page: Page, script: Script
 ) -> None:
     draft = "<img src=http://evil.example/d.png> ![x](http://evil.example/d2.png) <b>bold</b> " * 3
-    with served(index, tmp_path, draft, pause=0.3) as scripted:
-        open_page(page, scripted.url)
-        question = "How tall is the Zebulon lighthouse <img src=http://evil.example/q.png>?"
-        ask(page, question)
-        reply = page.get_by_test_id("bot")
-        expect(reply).to_contain_text("<b>bold</b>", timeout=ANSWER_MS)
-        expect(answer(page)).to_contain_text("“The Zebulon lighthouse is 37 metres tall")
-        source = page.locator("#sources .source").first
-        expect(source).to_contain_text('<img src="http://evil.example/title.png"')
-        expect(source).to_contain_text('<script src="http://evil.example/source.js">')
-        expect(source).to_contain_text("![picture](http://evil.example/markdown.png)")
-        expect(source).to_contain_text("${document.title=3} {{value}} $$x^2$$")
-        expect(source.get_by_role("link")).to_have_count(0)
-        expect(page.locator("#chat img, #sources img, #chat b, #sources b")).to_have_count(0)
-        expect(page).to_have_title("Footnote")
+    scripted = script(draft, 0.3)
+    open_page(page, scripted.url)
+    question = "How tall is the Zebulon lighthouse <img src=http://evil.example/q.png>?"
+    ask(page, question)
+    reply = page.get_by_test_id("bot")
+    expect(reply).to_contain_text("<b>bold</b>", timeout=ANSWER_MS)
+    expect(answer(page)).to_contain_text("“The Zebulon lighthouse is 37 metres tall")
+    source = page.locator("#sources .source").first
+    expect(source).to_contain_text('<img src="http://evil.example/title.png"')
+    expect(source).to_contain_text('<script src="http://evil.example/source.js">')
+    expect(source).to_contain_text("![picture](http://evil.example/markdown.png)")
+    expect(source).to_contain_text("${document.title=3} {{value}} $$x^2$$")
+    expect(source.get_by_role("link")).to_have_count(0)
+    expect(page.locator("#chat img, #sources img, #chat b, #sources b")).to_have_count(0)
+    expect(page).to_have_title("Footnote")
 
 
-def test_without_an_index_the_page_says_how_to_build_one(page: Page, tmp_path: Path) -> None:
-    with served(tmp_path / "nothing", tmp_path) as without_index:
-        open_page(page, without_index.url)
-        expect(page.locator("#status")).to_contain_text("There is no index in")
-        expect(page.locator("#status")).to_contain_text("rag index")
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(answer(page)).to_contain_text("rag index")
+def test_without_an_index_the_page_says_how_to_build_one(page: Page, without_index: Served) -> None:
+    open_page(page, without_index.url)
+    expect(page.locator("#status")).to_contain_text("There is no index in")
+    expect(page.locator("#status")).to_contain_text("rag index")
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(answer(page)).to_contain_text("rag index")
 
 
 def test_an_open_page_picks_up_a_new_index_and_its_updates_without_a_restart(
@@ -254,22 +249,20 @@ def rag_index(source: Path, index: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
 
 
-def test_a_queued_question_can_be_cancelled(
-    page: Page, browser: Browser, index: Path, tmp_path: Path
-) -> None:
-    with served(index, tmp_path, LONG_DRAFT, pause=0.1) as scripted:
-        open_page(page, scripted.url)
-        other = browser.new_page()
-        open_page(other, scripted.url)
-        ask(page, "How long is the harbour bridge of Lindow?")
-        expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
-        ask(other, "Where was the lost globe made?")
-        other.get_by_role("button", name="Stop").click()
-        expect(answer(other)).to_contain_text("No answer: the question was stopped")
-        ask(other, "Which chess opening does the grandmaster prefer?")
-        page.get_by_role("button", name="Stop").click()
-        expect(answer(page)).to_contain_text("Stopped.")
-        expect(answer(other)).to_contain_text("Not answered")
+def test_a_queued_question_can_be_cancelled(page: Page, browser: Browser, script: Script) -> None:
+    scripted = script(LONG_DRAFT, 0.1)
+    open_page(page, scripted.url)
+    other = browser.new_page()
+    open_page(other, scripted.url)
+    ask(page, "How long is the harbour bridge of Lindow?")
+    expect(page.get_by_test_id("bot")).to_contain_text("The bridge is 412", timeout=ANSWER_MS)
+    ask(other, "Where was the lost globe made?")
+    other.get_by_role("button", name="Stop").click()
+    expect(answer(other)).to_contain_text("No answer: the question was stopped")
+    ask(other, "Which chess opening does the grandmaster prefer?")
+    page.get_by_role("button", name="Stop").click()
+    expect(answer(page)).to_contain_text("Stopped.")
+    expect(answer(other)).to_contain_text("Not answered")
 
 
 def test_a_port_in_use_is_reported_in_one_line(real: Served) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fixture_types import Rag
 
 QUESTION = "How high is the lighthouse of Sant Oriol?"
 
@@ -14,6 +15,9 @@ ANSWER_KEYS = {
     "answered",
     "answer",
     "mode",
+    "kind",
+    "parts",
+    "corrections",
     "sentences",
     "citations",
     "hits",
@@ -33,7 +37,7 @@ TIMING_KEYS = {
 }
 
 
-def test_search_prints_the_json_of_the_contract(rag, index_folder: Path) -> None:
+def test_search_prints_the_json_of_the_contract(rag: Rag, index_folder: Path) -> None:
     code, out, _ = rag(
         "search", "How high is the lighthouse?", "--index", index_folder, "--k", "2", "--json"
     )
@@ -46,7 +50,7 @@ def test_search_prints_the_json_of_the_contract(rag, index_folder: Path) -> None
         assert set(hit) - {"date", "source", "url"} == HIT_KEYS
 
 
-def test_ask_prints_the_json_of_the_contract(rag, index_folder: Path) -> None:
+def test_ask_prints_the_json_of_the_contract(rag: Rag, index_folder: Path) -> None:
     code, out, _ = rag("ask", QUESTION, "--index", index_folder, "--json")
     (answer,) = [json.loads(line) for line in out.splitlines()]
     assert code == 0
@@ -63,7 +67,7 @@ def test_ask_prints_the_json_of_the_contract(rag, index_folder: Path) -> None:
 
 @pytest.mark.parametrize("command", ["ask", "search"])
 def test_timings_are_a_table_on_stderr_of_the_numbers_in_the_json(
-    rag, index_folder: Path, command: str
+    rag: Rag, index_folder: Path, command: str
 ) -> None:
     arguments = (command, QUESTION, "--index", index_folder)
     code, out, err = rag(*arguments, "--json", "--timings")
@@ -81,7 +85,7 @@ def test_timings_are_a_table_on_stderr_of_the_numbers_in_the_json(
 
 
 def test_questions_of_a_file_are_answered_in_order_with_their_ids(
-    rag, index_folder: Path, tmp_path: Path
+    rag: Rag, index_folder: Path, tmp_path: Path
 ) -> None:
     questions = [
         {"id": "b", "question": QUESTION},
@@ -106,7 +110,7 @@ def test_questions_of_a_file_are_answered_in_order_with_their_ids(
     "line", ["{", "[]", "{}", '{"question": 7}', '{"question": "x", "history": [{"role": "user"}]}']
 )
 def test_an_invalid_line_of_a_file_of_questions_is_reported_with_its_number(
-    rag, index_folder: Path, tmp_path: Path, line: str
+    rag: Rag, index_folder: Path, tmp_path: Path, line: str
 ) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text(line + "\n")
@@ -116,7 +120,7 @@ def test_an_invalid_line_of_a_file_of_questions_is_reported_with_its_number(
 
 
 def test_an_empty_question_of_a_file_is_reported_with_its_line(
-    rag, index_folder: Path, tmp_path: Path
+    rag: Rag, index_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text('{"question": " "}\n')
@@ -125,7 +129,7 @@ def test_an_empty_question_of_a_file_is_reported_with_its_line(
     assert err == f"rag: {file}, line 1: The question is empty. Ask something.\n"
 
 
-def test_an_answer_in_the_terminal_ends_with_its_footnotes(rag, index_folder: Path) -> None:
+def test_an_answer_in_the_terminal_ends_with_its_footnotes(rag: Rag, index_folder: Path) -> None:
     code, out, _ = rag("ask", QUESTION, "--index", index_folder)
     assert code == 0
     assert "[1] " in out
@@ -134,7 +138,7 @@ def test_an_answer_in_the_terminal_ends_with_its_footnotes(rag, index_folder: Pa
 
 
 def test_check_ends_with_1_if_a_citation_of_a_saved_answer_no_longer_matches(
-    rag, index_folder: Path, tmp_path: Path
+    rag: Rag, index_folder: Path, tmp_path: Path
 ) -> None:
     _, answers, _ = rag("ask", QUESTION, "--index", index_folder, "--json")
     file = tmp_path / "answers.jsonl"
@@ -147,7 +151,7 @@ def test_check_ends_with_1_if_a_citation_of_a_saved_answer_no_longer_matches(
     assert out.startswith("gone ")
 
 
-def test_a_file_of_answers_that_cannot_be_read_is_reported_in_one_line(rag) -> None:
+def test_a_file_of_answers_that_cannot_be_read_is_reported_in_one_line(rag: Rag) -> None:
     code, _, err = rag("check", "none.jsonl")
     assert code == 1
     assert err.startswith("rag: The answers in none.jsonl cannot be read")

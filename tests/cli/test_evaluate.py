@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixture_types import Rag
 
 from rag.settings import warn_deprecated
 
@@ -17,7 +18,7 @@ def _warn_again() -> Iterator[None]:
 
 
 def test_questions_are_generated_evaluated_and_compared(
-    rag, index_folder: Path, tmp_path: Path
+    rag: Rag, index_folder: Path, tmp_path: Path
 ) -> None:
     _, questions, err = rag("eval", "--generate", "2", "--index", index_folder)
     assert "deprecated" not in err
@@ -35,7 +36,7 @@ def test_questions_are_generated_evaluated_and_compared(
     assert "deprecated" not in err
 
 
-def test_deprecated_flags_work_with_a_warning(rag, index_folder: Path, tmp_path: Path) -> None:
+def test_deprecated_flags_work_with_a_warning(rag: Rag, index_folder: Path, tmp_path: Path) -> None:
     _, expected, _ = rag("eval", "--generate", "2", "--index", index_folder)
     code, questions, err = rag("eval", "--make", "2", "--index", index_folder)
     assert (code, questions) == (0, expected)
@@ -53,14 +54,14 @@ def test_deprecated_flags_work_with_a_warning(rag, index_folder: Path, tmp_path:
     assert "Use --baseline instead." in err
 
 
-def test_a_new_flag_wins_over_the_deprecated_one(rag, index_folder: Path) -> None:
+def test_a_new_flag_wins_over_the_deprecated_one(rag: Rag, index_folder: Path) -> None:
     code, out, err = rag("eval", "--generate", "1", "--make", "2", "--index", index_folder)
     assert code == 0
     assert len(out.splitlines()) == 1
     assert "--make is ignored, because --generate is set." in err
 
 
-def test_deprecated_flags_are_not_in_the_help(rag) -> None:
+def test_deprecated_flags_are_not_in_the_help(rag: Rag) -> None:
     _, out, _ = rag("eval", "--help")
     assert "--generate" in out
     assert "--make" not in out
@@ -76,7 +77,7 @@ def test_deprecated_flags_are_not_in_the_help(rag) -> None:
     ],
 )
 def test_an_invalid_argument_is_reported_in_one_line(
-    rag, arguments: tuple[str, ...], message: str
+    rag: Rag, arguments: tuple[str, ...], message: str
 ) -> None:
     code, _, err = rag("eval", *arguments)
     assert code in (1, 2)
@@ -84,7 +85,7 @@ def test_an_invalid_argument_is_reported_in_one_line(
     assert err.count("\n") == 1
 
 
-def test_an_invalid_value_names_the_deprecated_flag_that_was_used(rag) -> None:
+def test_an_invalid_value_names_the_deprecated_flag_that_was_used(rag: Rag) -> None:
     code, _, err = rag("eval", "--make", "0")
     assert code == 2
     assert err.endswith("rag: Invalid value for --make: 0. Expected an integer from 1 to 10000.\n")

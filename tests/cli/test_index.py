@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from fixture_types import Rag
 
 from rag.store.reader import IndexReader
 
 
-def test_index_prints_the_json_of_the_contract(rag, index_folder: Path) -> None:
+def test_index_prints_the_json_of_the_contract(rag: Rag, index_folder: Path) -> None:
     code, out, _ = rag("index", "--index", index_folder, "--json")
     report = json.loads(out)
     assert code == 0
@@ -22,6 +23,8 @@ def test_index_prints_the_json_of_the_contract(rag, index_folder: Path) -> None:
     assert {"passages", "seconds", "passages_per_second", "encoder", "skipped"} <= set(report)
 
 
+@pytest.mark.models
+@pytest.mark.slow
 def test_watch_follows_every_change_until_it_is_interrupted(tmp_path: Path) -> None:
     news, index = tmp_path / "news", tmp_path / "news" / "index"
     news.mkdir()
@@ -50,7 +53,7 @@ def test_watch_follows_every_change_until_it_is_interrupted(tmp_path: Path) -> N
 
 
 def test_a_dry_run_prints_what_would_change_and_changes_nothing(
-    rag, tmp_path: Path, index_folder: Path, articles_folder: Path
+    rag: Rag, tmp_path: Path, index_folder: Path, articles_folder: Path
 ) -> None:
     index, news = tmp_path / "index", tmp_path / "news"
     shutil.copytree(articles_folder, news)
@@ -66,7 +69,7 @@ def test_a_dry_run_prints_what_would_change_and_changes_nothing(
 
 
 def test_a_source_is_removed(
-    rag, tmp_path: Path, index_folder: Path, articles_folder: Path
+    rag: Rag, tmp_path: Path, index_folder: Path, articles_folder: Path
 ) -> None:
     index, more = tmp_path / "index", tmp_path / "more"
     shutil.copytree(index_folder, index)
@@ -82,14 +85,14 @@ def test_a_source_is_removed(
 
 
 @pytest.mark.parametrize("arguments", [["--watch", "--dry-run"], ["--remove", "a", "b"]])
-def test_options_that_exclude_each_other_are_wrong_usage(rag, arguments: list[str]) -> None:
+def test_options_that_exclude_each_other_are_wrong_usage(rag: Rag, arguments: list[str]) -> None:
     code, _, err = rag("index", *arguments)
     assert code == 2
     assert "cannot be combined" in err
 
 
 def test_doctor_finds_nothing_or_reports_what_it_repaired(
-    rag, tmp_path: Path, index_folder: Path
+    rag: Rag, tmp_path: Path, index_folder: Path
 ) -> None:
     index = tmp_path / "index"
     shutil.copytree(index_folder, index)
@@ -105,7 +108,7 @@ def test_doctor_finds_nothing_or_reports_what_it_repaired(
     assert (code, out.splitlines()[-1]) == (0, f"No problems found in {index}.")
 
 
-def test_doctor_reports_what_the_cpu_runs(rag, index_folder: Path) -> None:
+def test_doctor_reports_what_the_cpu_runs(rag: Rag, index_folder: Path) -> None:
     _, out, _ = rag("doctor", "--index", index_folder, "--json")
     machine = json.loads(out)["machine"]
     assert machine["encoder"] in machine["encoder_seconds"]
@@ -119,7 +122,7 @@ def test_doctor_reports_what_the_cpu_runs(rag, index_folder: Path) -> None:
     assert lines["llama.cpp"].startswith(machine["generator"])
 
 
-def test_an_index_beyond_repair_ends_with_1(rag, tmp_path: Path, index_folder: Path) -> None:
+def test_an_index_beyond_repair_ends_with_1(rag: Rag, tmp_path: Path, index_folder: Path) -> None:
     index = tmp_path / "index"
     shutil.copytree(index_folder, index)
     (index / "current.json").write_text("{}")
@@ -132,7 +135,7 @@ def test_an_index_beyond_repair_ends_with_1(rag, tmp_path: Path, index_folder: P
     assert "`rag index --rebuild SOURCE`" in out
 
 
-def test_info_describes_the_index(rag, index_folder: Path) -> None:
+def test_info_describes_the_index(rag: Rag, index_folder: Path) -> None:
     code, out, _ = rag("info", "--index", index_folder, "--json")
     info = json.loads(out)
     assert code == 0
@@ -140,21 +143,3 @@ def test_info_describes_the_index(rag, index_folder: Path) -> None:
     assert [source["files"] for source in info["sources"]] == [3]
     assert (info["vectors"], info["recall"], info["dimensions"]) == ("Flat", 1.0, 384)
     assert info["encoder"] == "all-MiniLM-L6-v2"
-    assert info["adapter"] == "on"
-
-
-def test_the_adapter_can_be_switched_off_and_belongs_to_the_bundled_generator_only(
-    rag, index_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def adapter() -> str:
-        return json.loads(rag("info", "--index", index_folder, "--json")[1])["adapter"]
-
-    monkeypatch.setenv("RAG_GENERATOR", "own.gguf")
-    assert adapter() == "off"
-    monkeypatch.delenv("RAG_GENERATOR")
-    monkeypatch.setenv("RAG_ADAPTER", "off")
-    assert adapter() == "off"
-    monkeypatch.setenv("RAG_ADAPTER", "maybe")
-    code, _, err = rag("info", "--index", index_folder)
-    assert code == 1
-    assert "Invalid value for RAG_ADAPTER: 'maybe'" in err

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fixture_types import Rag
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ import pytest
     ],
 )
 def test_wrong_usage_is_reported_in_one_line(
-    rag, arguments: list[str], code: int, message: str
+    rag: Rag, arguments: list[str], code: int, message: str
 ) -> None:
     exit_code, out, err = rag(*arguments)
     assert exit_code == code
@@ -46,14 +47,30 @@ def test_wrong_usage_is_reported_in_one_line(
         pytest.param(["ask", "--questions", "nowhere.jsonl"], id="no file of questions"),
     ],
 )
-def test_an_invalid_path_is_reported_in_one_line(rag, arguments: list[str]) -> None:
+def test_an_invalid_path_is_reported_in_one_line(rag: Rag, arguments: list[str]) -> None:
     code, out, err = rag(*arguments)
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_lack_of_memory_is_reported_in_one_line(
+    rag: Rag, monkeypatch: pytest.MonkeyPatch, index_folder: Path, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rag.store.reader.IndexReader.open", refuse)
+    code, out, err = rag("info", "--index", index_folder)
+    assert (code, out) == (1, "")
+    assert err.startswith("rag: There is not enough memory.")
+    assert len(err.splitlines()) == 1
+
+
 def test_an_interrupt_ends_with_130_and_one_line(
-    rag, monkeypatch: pytest.MonkeyPatch, index_folder: Path
+    rag: Rag, monkeypatch: pytest.MonkeyPatch, index_folder: Path
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

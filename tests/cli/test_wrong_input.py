@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EACCES, EDQUOT, EIO, ENOSPC, EROFS
 from pathlib import Path
 from shutil import disk_usage
 
@@ -26,7 +27,7 @@ from rag.models.embedding.encoder import Encoder
 from rag.models.resolve import MINILM
 from rag.sources.registry import known_formats
 from rag.store.reader import IndexReader
-from rag.store.snapshot import writer_lock
+from rag.store.snapshot import write_error, writer_lock
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -84,20 +85,20 @@ def index(build_index: BuildIndex, tmp_path: Path) -> Path:
 
 
 def test_a_missing_path(
-    index: Path, tmp_path: Path, run_rag: RunRag, index_bytes: IndexBytes
+    index: Path, tmp_path: Path, run_in_process: RunRag, index_bytes: IndexBytes
 ) -> None:
     before = index_bytes(index)
-    completed = run_rag("index", tmp_path / "nowhere", "--index", index)
+    completed = run_in_process("index", tmp_path / "nowhere", "--index", index)
     assert line(completed) == f"The source {tmp_path}/nowhere does not exist. Correct the path."
     assert index_bytes(index) == before
 
 
 def test_an_empty_folder(
-    index: Path, tmp_path: Path, run_rag: RunRag, index_bytes: IndexBytes
+    index: Path, tmp_path: Path, run_in_process: RunRag, index_bytes: IndexBytes
 ) -> None:
     before = index_bytes(index)
     (tmp_path / "empty").mkdir()
-    completed = run_rag("index", tmp_path / "empty", "--index", index)
+    completed = run_in_process("index", tmp_path / "empty", "--index", index)
     assert line(completed) == (
         f"No article could be read from {tmp_path}/empty."
         f" Give a file or folder with {FORMATS} files, or remove the source with"
@@ -106,9 +107,9 @@ def test_an_empty_folder(
     assert index_bytes(index) == before
 
 
-def test_a_failed_first_run_leaves_no_index(tmp_path: Path, run_rag: RunRag) -> None:
+def test_a_failed_first_run_leaves_no_index(tmp_path: Path, run_in_process: RunRag) -> None:
     (tmp_path / "empty").mkdir()
-    line(run_rag("index", tmp_path / "empty", "--index", tmp_path / "new"))
+    line(run_in_process("index", tmp_path / "empty", "--index", tmp_path / "new"))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
 
 
@@ -131,12 +132,12 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_source_with_nothing_readable(
-    index: Path, tmp_path: Path, run_rag: RunRag, index_bytes: IndexBytes, name: str
+    index: Path, tmp_path: Path, run_in_process: RunRag, index_bytes: IndexBytes, name: str
 ) -> None:
     before = index_bytes(index)
     content, message = UNREADABLE[name]
     (tmp_path / name).write_bytes(content)
-    assert line(run_rag("index", tmp_path / name, "--index", index)) == (
+    assert line(run_in_process("index", tmp_path / name, "--index", index)) == (
         f"No article could be read from {tmp_path}/{name}. {message}"
         f" Give a file or folder with {FORMATS} files, or remove the source with"
         " `rag index --remove`."
@@ -145,11 +146,11 @@ def test_a_source_with_nothing_readable(
 
 
 def test_unreadable_files_beside_valid_articles_are_skipped_with_a_reason(
-    index: Path, news: Path, run_rag: RunRag
+    index: Path, news: Path, run_in_process: RunRag
 ) -> None:
     (news / "binary.txt").write_bytes(b"\0\1\2\xff")
     (news / "more.jsonl").write_text('{"text": \n{"id": "good", "text": "Another ferry."}\n[]\n')
-    completed = run_rag("index", news, "--index", index, "--json")
+    completed = run_in_process("index", news, "--index", index, "--json")
     assert completed.returncode == 0, completed.stderr
     report = json.loads(completed.stdout)
     assert report["articles"] == {
@@ -204,21 +205,10 @@ finally:
 
 
 @pytest.fixture
-def run_here(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> RunRag:
+def run_here(run_in_process: RunRag, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> RunRag:
     """Runs the command in this process, in which the encoder is loaded already."""
-
-    def run(*words: str | Path, **variables: str) -> Completed:
-        monkeypatch.setattr(Encoder, "from_settings", lambda _: encoder)
-        monkeypatch.setattr(sys, "argv", ["rag", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(sys.argv, int(exit_info.value.code or 0), out, err)
-
-    return run
+    monkeypatch.setattr(Encoder, "from_settings", lambda _: encoder)
+    return run_in_process
 
 
 @pytest.mark.parametrize("command", ["ask", "search"])
@@ -248,8 +238,8 @@ def test_an_invalid_question(
 
 
 @pytest.mark.parametrize("k", ["0", "-3", "1001"])
-def test_a_number_of_passages_out_of_range(index: Path, run_rag: RunRag, k: str) -> None:
-    completed = run_rag("search", "why?", "--index", index, "--k", k)
+def test_a_number_of_passages_out_of_range(index: Path, run_in_process: RunRag, k: str) -> None:
+    completed = run_in_process("search", "why?", "--index", index, "--k", k)
     assert (
         line(completed, code=2)
         == f"Invalid value for --k: {k}. Expected an integer from 1 to 1000."
@@ -270,9 +260,9 @@ def test_a_file_of_questions_with_an_invalid_line(
     assert message.startswith(f"{file}, line 2 is not a question. Write ")
 
 
-def test_no_index(tmp_path: Path, run_rag: RunRag) -> None:
+def test_no_index(tmp_path: Path, run_in_process: RunRag) -> None:
     for command in (["search", "why?"], ["ask", "why?"], ["info"]):
-        message = line(run_rag(*command, "--index", tmp_path / "none"))
+        message = line(run_in_process(*command, "--index", tmp_path / "none"))
         assert message == f"There is no index in {tmp_path}/none. Run `rag index` to build it."
 
 
@@ -281,13 +271,17 @@ def test_no_index(tmp_path: Path, run_rag: RunRag) -> None:
 
 @pytest.mark.parametrize("words", [("ask", "why?"), ("search", "why?")], ids=lambda w: w[0])
 def test_an_index_made_by_another_encoder(
-    index: Path, tmp_path: Path, run_rag: RunRag, index_bytes: IndexBytes, words: tuple[str, ...]
+    index: Path,
+    tmp_path: Path,
+    run_in_process: RunRag,
+    index_bytes: IndexBytes,
+    words: tuple[str, ...],
 ) -> None:
     before = index_bytes(index)
     other = tmp_path / "encoder"
     other.mkdir()
     (other / "modules.json").write_text("[]")
-    completed = run_rag(*words, RAG_ENCODER=str(other), RAG_INDEX=str(index))
+    completed = run_in_process(*words, RAG_ENCODER=str(other), RAG_INDEX=str(index))
     assert line(completed) == (
         f"The index in {index} was built with the encoder {MINILM.name}, not {other}."
         " Run `rag index` to encode it again, or set RAG_ENCODER to the encoder of the index."
@@ -359,6 +353,57 @@ def test_a_disk_that_fills_up_while_vectors_are_written(
     assert "The index was not changed." in str(error.value)
     assert "\n" not in str(error.value)
     assert index_bytes(index) == before
+
+
+def test_a_failure_to_write_other_than_a_full_disk_says_what_it_is(
+    index: Path, news: Path, matching_encoder: FakeEncoder, index_bytes: IndexBytes
+) -> None:
+    (news / "more.jsonl").write_text(VALID_ROW.replace("good", "more"))
+    blocked = index / "current.json.unfinished"
+    before = index_bytes(index)
+    blocked.mkdir()
+    with pytest.raises(IndexUnusable) as error:
+        sync(index, matching_encoder, [], rebuild=False, progress=SilentProgress())
+    blocked.rmdir()
+    assert str(error.value).startswith(f"Writing to the folder {index} failed: Is a directory.")
+    assert before.items() <= index_bytes(index).items()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (ENOSPC, "The disk is full"),
+        (EDQUOT, "The disk is full"),
+        (EROFS, "The folder cannot be written to"),
+        (EACCES, "The folder cannot be written to"),
+        (EIO, f"failed: {os.strerror(EIO)}."),
+    ],
+)
+def test_each_failure_to_write_is_named(tmp_path: Path, number: int, message: str) -> None:
+    error = write_error(tmp_path, OSError(number, os.strerror(number)))
+    assert message in error.problem
+    assert str(tmp_path) in error.problem
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+@pytest.mark.parametrize("megabytes", [350, 500])
+@pytest.mark.parametrize("command", ["index", "search"])
+def test_too_little_memory(
+    index: Path, news: Path, tmp_path: Path, command: str, megabytes: int
+) -> None:
+    words: dict[str, list[str | Path]] = {
+        "index": ["index", news, "--index", tmp_path / "new"],
+        "search": ["search", "When did the ferry leave?", "--index", index],
+    }
+    limited = 'ulimit -c 0 && ulimit -v "$0" && exec "$@"'
+    completed = subprocess.run(
+        ["sh", "-c", limited, str(megabytes * 1024), sys.executable, "-m", "rag", *words[command]],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert "memory" in line(completed)
 
 
 def fill(disk: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_program_and_the_sample_articles_are_uploaded_byte_for_byte(
     package = {k: v for k, v in files_below(ROOT / "rag", "rag").items() if "__pycache__" not in k}
     alone = {name: (ROOT / name).read_bytes() for name in ("app.py", "requirements.txt")}
     assert uploaded == package | files_below(ROOT / "seeds", "seeds") | alone
-    assert "rag/models/weights/short-answers.gguf" in uploaded_space.large, (
+    assert "rag/models/weights/reader.safetensors" in uploaded_space.large, (
         "large files are uploaded through LFS"
     )
     front_matter = yaml.safe_load(readme.decode().split("---")[1])
@@ -295,20 +295,25 @@ def test_a_dry_run_prints_everything_and_sends_no_request(
     )
     assert completed.returncode == 0, completed.stderr
     assert hub.asked == []
-    printed = dict(reversed(line.split(maxsplit=1)) for line in completed.stdout.splitlines()[:-1])
+    *listed, total, audience = completed.stdout.splitlines()
+    lines = [line.split(maxsplit=1) for line in listed]
+    printed = {name: kind for kind, name in lines}
     assert printed["articles/more/bells.txt"] == "32"
     assert printed["RAG_STRICTNESS=low"] == "variable"
     assert printed["RAG_GENERATOR_API_KEY"] == "secret"
     assert SECRET not in completed.stdout
-    assert re.fullmatch(
-        r"\d+ files, [\d,]+ bytes would be uploaded\.", completed.stdout.splitlines()[-1]
-    )
+    assert re.fullmatch(r"\d+ files, [\d,]+ bytes would be uploaded\.", total)
+    assert "anybody could read the articles" in audience
+    private = deploy(NAME, "--articles", folder, "--dry-run", "--private", HF_TOKEN="")
+    assert "only its owner could read the articles" in private.stdout.splitlines()[-1]
 
 
 def test_the_app_indexes_the_articles_folder_at_every_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: Encoder
 ) -> None:
     spec = importlib.util.spec_from_file_location("app", ROOT / "app.py")
+    assert spec
+    assert spec.loader
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
     monkeypatch.chdir(tmp_path)
@@ -471,6 +476,7 @@ def test_offline_mode_is_reported(deploy: Deploy, hub: Hub) -> None:
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_one_line(hub: Hub, tmp_path: Path) -> None:
     hub.trouble["/repos/create"] = "silent"
     with subprocess.Popen(

@@ -13,6 +13,7 @@ from rag.evaluation.calibration import MIN_QUESTIONS, THRESHOLDS, best_threshold
 from rag.indexing.repair import diagnose
 from rag.indexing.sync import sync
 from rag.models.embedding.encoder import Encoder
+from rag.models.reading.reader import Reader
 from rag.store import thresholds
 from rag.store.thresholds import DEFAULT_THRESHOLD, FILE, Calibration
 from rag.types import EncoderId, Mode, Strictness
@@ -23,10 +24,11 @@ CALIBRATION = Calibration(
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
-    folder = tmp_path_factory.mktemp("calibrated")
-    sync(folder, encoder, [Path("seeds")], rebuild=False, progress=SilentProgress())
-    calibrate(folder, encoder, SilentProgress())
+def calibrated(
+    sample_index: Path, tmp_path_factory: pytest.TempPathFactory, encoder: Encoder, reader: Reader
+) -> Path:
+    folder = shutil.copytree(sample_index, tmp_path_factory.mktemp("calibrated") / "index")
+    calibrate(folder, encoder, reader, SilentProgress())
     return folder
 
 
@@ -40,25 +42,29 @@ def test_an_index_is_calibrated_on_questions_from_its_own_articles(
     assert thresholds.least_score(calibrated, encoder.id) == calibration.least_score
 
 
-def test_an_unchanged_index_is_not_calibrated_again(calibrated: Path, encoder: Encoder) -> None:
+def test_an_unchanged_index_is_not_calibrated_again(
+    calibrated: Path, encoder: Encoder, reader: Reader
+) -> None:
     before = (calibrated / FILE).stat().st_mtime_ns
-    calibrate(calibrated, encoder, SilentProgress())
+    calibrate(calibrated, encoder, reader, SilentProgress())
     assert (calibrated / FILE).stat().st_mtime_ns == before
 
 
 def test_the_threshold_is_removed_with_the_sample_articles(
-    calibrated: Path, tmp_path: Path, encoder: Encoder
+    calibrated: Path, tmp_path: Path, encoder: Encoder, reader: Reader
 ) -> None:
     folder = shutil.copytree(calibrated, tmp_path / "index")
     (tmp_path / "one.txt").write_text(
         "The tower of Sant Oriol is 37 metres high, it is said. " * 400
     )
     sync(folder, encoder, [tmp_path / "one.txt"], rebuild=False, progress=SilentProgress())
-    calibrate(folder, encoder, SilentProgress())
+    calibrate(folder, encoder, reader, SilentProgress())
     assert thresholds.least_score(folder, encoder.id) == DEFAULT_THRESHOLD
 
 
-def test_an_index_with_too_few_articles_is_not_calibrated(tmp_path: Path, encoder: Encoder) -> None:
+def test_an_index_with_too_few_articles_is_not_calibrated(
+    tmp_path: Path, encoder: Encoder, reader: Reader
+) -> None:
     (tmp_path / "one.txt").write_text("The lighthouse of Sant Oriol was lit in May 2019 by Ines.")
     sync(
         tmp_path / "index",
@@ -67,7 +73,7 @@ def test_an_index_with_too_few_articles_is_not_calibrated(tmp_path: Path, encode
         rebuild=False,
         progress=SilentProgress(),
     )
-    calibrate(tmp_path / "index", encoder, SilentProgress())
+    calibrate(tmp_path / "index", encoder, reader, SilentProgress())
     assert not (tmp_path / "index" / FILE).exists()
     assert thresholds.least_score(tmp_path / "index", encoder.id) == DEFAULT_THRESHOLD
 
@@ -90,11 +96,13 @@ def test_the_calibration_of_another_encoder_is_ignored(tmp_path: Path) -> None:
     assert thresholds.least_score(tmp_path, EncoderId("e", "another")) == DEFAULT_THRESHOLD
 
 
-def test_a_corrupted_calibration_is_reported_and_removed(tmp_path: Path, encoder: Encoder) -> None:
-    sync(tmp_path, encoder, [Path("seeds")], rebuild=False, progress=SilentProgress())
-    (tmp_path / FILE).write_text("{")
-    assert f"{FILE} is damaged" in diagnose(tmp_path, encoder, SilentProgress()).problems
-    assert diagnose(tmp_path, encoder, SilentProgress()).problems == ()
+def test_a_corrupted_calibration_is_reported_and_removed(
+    sample_index: Path, tmp_path: Path, encoder: Encoder
+) -> None:
+    folder = shutil.copytree(sample_index, tmp_path / "index")
+    (folder / FILE).write_text("{")
+    assert f"{FILE} is damaged" in diagnose(folder, encoder, SilentProgress()).problems
+    assert diagnose(folder, encoder, SilentProgress()).problems == ()
 
 
 @pytest.mark.parametrize(("threshold", "refused"), [(0.999, True), (0.001, False)])

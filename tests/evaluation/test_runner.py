@@ -1,5 +1,6 @@
 """Evaluation runs: measures, intervals, comparison, report, data sets, synthetic questions."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -198,7 +199,18 @@ def test_an_invalid_file_is_reported_with_its_path(tmp_path: Path, line: str, me
     assert str(file) in str(raised.value)
 
 
-@pytest.mark.parametrize("qrels", [None, "a\tb\n1\t2\n", "a\tb\tc\n1\t2\tmany\n"])
+UNCLOSED_QUOTE = 'a\tb\tc\n1\t"' + "2\t1\n" * csv.field_size_limit()
+
+
+@pytest.mark.parametrize(
+    "qrels",
+    [
+        None,
+        "a\tb\n1\t2\n",
+        "a\tb\tc\n1\t2\tmany\n",
+        pytest.param(UNCLOSED_QUOTE, id="a quote that is never closed"),
+    ],
+)
 def test_a_folder_without_valid_qrels_is_rejected(tmp_path: Path, qrels: str | None) -> None:
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "Why?"}')
     if qrels is not None:
@@ -260,4 +272,6 @@ def test_the_answers_of_synthetic_questions_occur_in_their_articles(chatbot: Cha
     for question in questions:
         for answer in question.answers:
             (article_id,) = question.relevance
-            assert answer in chatbot.index.article(article_id).text
+            article = chatbot.index.article(article_id)
+            assert article is not None
+            assert answer in article.text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEncoder, SilentProgress
-from fixture_types import IndexBytes
+from fixture_types import Attacks, IndexBytes
 
 from rag.errors import IndexDamaged, NoIndex, SourceError
 from rag.indexing import repair
@@ -21,6 +21,9 @@ from rag.store.reader import IndexReader
 BUILD = Path(__file__).parents[1] / "interrupted_build.py"
 KILLS = 50
 FLIPS = 200
+FLIPS_IN_A_BUILD = 10
+"""Full numbers, as made with `--chaos`."""
+
 WORDS = ["ferry", "museum", "harbour", "number", "owl"]
 
 
@@ -58,8 +61,8 @@ def contents(folder: Path, encoder: FakeEncoder) -> dict[str, object]:
 
 
 @pytest.mark.timeout(900)
-def test_a_build_killed_fifty_times_ends_like_one_never_interrupted(
-    tmp_path: Path, source: Path
+def test_a_build_killed_many_times_ends_like_one_never_interrupted(
+    tmp_path: Path, source: Path, attacks: Attacks
 ) -> None:
     encoder = FakeEncoder()
     sync(tmp_path / "whole", encoder, [source], rebuild=False, progress=SilentProgress())
@@ -67,7 +70,7 @@ def test_a_build_killed_fifty_times_ends_like_one_never_interrupted(
     index, rng = tmp_path / "index", random.Random(7)
     command = [sys.executable, str(BUILD), str(index), str(source)]
     killed = 0
-    while killed < KILLS:
+    while killed < attacks(KILLS):
         with subprocess.Popen(command, stdout=subprocess.PIPE) as build:
             assert build.stdout is not None
             build.stdout.readline()
@@ -181,13 +184,13 @@ def test_a_finished_build_that_was_not_published_is_resumed(
 
 
 def test_any_flipped_bit_is_detected_and_repaired_and_never_returned(
-    tmp_path: Path, source: Path, index_bytes: IndexBytes
+    tmp_path: Path, source: Path, index_bytes: IndexBytes, attacks: Attacks
 ) -> None:
     encoder, index = FakeEncoder(), tmp_path / "index"
     sync(index, encoder, [source], rebuild=False, progress=SilentProgress())
     expected, files, rng = contents(index, encoder), index_bytes(index), random.Random(7)
     assert len(files) == 3
-    for flip in range(FLIPS):
+    for flip in range(attacks(FLIPS)):
         name = sorted(files)[flip % 3]
         damaged = bytearray(files[name])
         offset = rng.randrange(len(damaged))
@@ -221,12 +224,13 @@ def test_a_flipped_bit_in_an_interrupted_build_is_never_published(
     tmp_path: Path,
     source: Path,
     monkeypatch: pytest.MonkeyPatch,
+    attacks: Attacks,
 ) -> None:
     monkeypatch.setattr("rag.indexing.embed.BATCH_SIZE", 64)
     index, rng = tmp_path / "index", random.Random(7)
     sync(tmp_path / "whole", FakeEncoder(), [source], rebuild=False, progress=SilentProgress())
     expected = contents(tmp_path / "whole", FakeEncoder())
-    for _ in range(10):
+    for _ in range(attacks(FLIPS_IN_A_BUILD)):
         shutil.rmtree(index, ignore_errors=True)
         with pytest.raises(KeyboardInterrupt):
             sync(

@@ -1,11 +1,17 @@
 """Models that do not fit into memory are rejected before they are loaded, with a size that would fit."""
 
+import errno
+import mmap
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from rag.answering.chatbot import Chatbot
 from rag.errors import ModelError
@@ -58,6 +64,55 @@ def test_a_containers_memory_limit_is_respected(
     assert memory.free() == 100
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free() == pytest.approx(machine, rel=0.5)
+
+
+def test_a_limit_of_the_address_space_is_respected() -> None:
+    code = (
+        "import resource; from rag.models import memory;"
+        " resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9));"
+        " print(memory.free())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert int(ran.stdout) < 2 * GB
+
+
+TOO_MANY = 10**14
+"""Numbers that fill more than the address space of any machine."""
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        pytest.param(lambda: bytearray(TOO_MANY * 100), id="Python"),
+        pytest.param(lambda: np.empty(TOO_MANY), id="NumPy"),
+        pytest.param(lambda: torch.empty(TOO_MANY), id="PyTorch"),
+        pytest.param(lambda: mmap.mmap(-1, TOO_MANY * 100), id="the system"),
+    ],
+)
+def test_a_refused_allocation_is_recognised(allocate: Callable[[], object]) -> None:
+    with pytest.raises((MemoryError, OSError, RuntimeError)) as error:
+        allocate()
+    assert memory.is_refused_allocation(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        ImportError("libfaiss.so: cannot allocate memory in static TLS block"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+)
+def test_what_the_linker_and_threads_say_without_memory_is_recognised(error: Exception) -> None:
+    assert memory.is_refused_allocation(error)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), OSError(errno.ENOENT, "x"), ValueError("bad_alloc")]
+)
+def test_other_errors_are_no_refused_allocations(error: Exception) -> None:
+    assert not memory.is_refused_allocation(error)
 
 
 def test_models_are_not_loaded_beyond_the_memory_limit(index_folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Reranking with a real CrossEncoder: the embedded encoder with a randomly initialised head."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def save_cross_encoder(folder: Path, cache: Path, labels: int) -> Path:
     base = encoder_folder(MINILM.name, cache)
     torch.manual_seed(1)
     config = AutoConfig.from_pretrained(base, num_labels=labels, local_files_only=True)
-    model = AutoModelForSequenceClassification.from_config(config)
+    # transformers declares no types for it.
+    from_config: Callable[..., Any] = AutoModelForSequenceClassification.from_config
+    model = from_config(config)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
     return folder
@@ -62,7 +66,7 @@ def test_hits_are_sorted_by_the_rerankers_scores(chatbot: Chatbot, folder: Path)
 @pytest.mark.parametrize("scored", [[0.0], [0.0, 1.0], [0.0, 0.0, 1.0]])
 def test_unscored_passages_follow_the_scored_ones(scored: list[float]) -> None:
     class OutOfTime(Reranker):
-        def scores(self, question, passages):
+        def scores(self, question: str, passages: Sequence[str]) -> list[float]:
             return scored
 
     passages = [Excerpt(str(n), "", 0, 1, "x") for n in range(5)]

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -118,7 +117,7 @@ def test_a_read_only_cache_is_a_one_line_error(weights: Path, read_only_folder: 
 
 
 @pytest.fixture
-def read_only_folder(small_disk: Path, write_protect: WriteProtect) -> Iterator[Path]:
+def read_only_folder(small_disk: Path, write_protect: WriteProtect) -> Path:
     write_protect(small_disk)
     return small_disk
 

@@ -36,7 +36,7 @@ async def statuses(service: ChatService, question: str = QUESTION) -> list[Answe
     return [status async for status in service.answer(question, channel=Channel.API)]
 
 
-def unloadable(error: Exception) -> type[Chatbot]:
+def unloadable(error: Exception) -> Chatbot:
     """A chatbot whose models cannot be loaded."""
 
     class Unloadable(Chatbot):
@@ -46,7 +46,7 @@ def unloadable(error: Exception) -> type[Chatbot]:
         def load(self) -> None:
             raise error
 
-    return Unloadable
+    return Unloadable()
 
 
 def until_settled(service: ChatService) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_index_is_reported_and_opened_once_it_is_there(
 def test_an_unexpected_error_while_loading_is_logged_and_not_shown(
     service: ChatService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service.state = Loading(unloadable(KeyError("secret"))())
+    service.state = Loading(unloadable(KeyError("secret")))
     service.load()
     until_settled(service)
     with start_blocking_portal() as portal:
@@ -130,11 +130,11 @@ def test_an_unexpected_error_while_loading_is_logged_and_not_shown(
 
 
 def test_models_that_cannot_be_loaded_are_tried_again_by_each_question(
-    service: ChatService, caplog: pytest.LogCaptureFixture
+    service: ChatService, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = ModelError("It is too large.", remedy="Choose a smaller one.")
-    broken = unloadable(error)()
-    service.state = Loading(broken)
+    broken = unloadable(error)
+    monkeypatch.setattr(service, "state", Loading(broken))
     service.load()
     until_settled(service)
     assert service.state == Failed(error, chatbot=broken)

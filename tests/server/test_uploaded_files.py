@@ -111,21 +111,6 @@ def test_files_beyond_the_limit_are_named_as_skipped(
     assert "15 bytes" in str(uploads.skipped[0].reason)
 
 
-@pytest.mark.parametrize("end", ["remove", "close"])
-def test_the_encoder_remembers_nothing_of_deleted_files(
-    uploads: Uploads, encoder: Encoder, tmp_path: Path, end: str
-) -> None:
-    text = "The password of the lock keeper is quuxwocket."
-    uploads.add([write(tmp_path, "lock.txt", text)])
-    encoder.encode_tokens([text])
-    assert encoder.cached_texts
-    if end == "remove":
-        uploads.remove("lock.txt")
-    else:
-        uploads.close()
-    assert not encoder.cached_texts
-
-
 def test_nothing_remains_of_a_reader_who_has_left(uploads: Uploads, tmp_path: Path) -> None:
     uploads.add([write(tmp_path, "note.txt", "The first.")])
     assert uploads.folder.exists()

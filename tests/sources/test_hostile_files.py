@@ -169,6 +169,7 @@ def test_the_files_to_corrupt_are_valid_and_cover_every_format(tmp_path: Path) -
     assert set(known_formats().split()) - tested_suffixes == {".htm", ".xhtml", ".xml"}
 
 
+@pytest.mark.slow
 def test_corrupt_files_give_articles_or_reasons_and_never_fail(tmp_path: Path) -> None:
     rng = random.Random(7)
     for suffix, build in VALID_FILES.items():

@@ -463,6 +463,7 @@ def test_the_process_dies_with_its_parent(
     assert ends(pid, timeout_s)
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_the_terminal_reaches_only_the_parent(
     start_parent: StartParent,
 ) -> None:

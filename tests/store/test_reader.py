@@ -178,7 +178,8 @@ def damage_function(name: str) -> Callable[[Path, Path], None]:
     def another_index(file: Path, other: Path) -> None:
         shutil.copy(other, file)
 
-    return locals()[name]
+    damage: Callable[[Path, Path], None] = locals()[name]
+    return damage
 
 
 DAMAGES = ["delete", "empty", "scramble", "cut", "another_snapshot", "another_index"]
@@ -269,7 +270,7 @@ def test_a_damaged_pointer_file_is_an_error(folder: Path, content: bytes) -> Non
     (folder / "current.json").write_bytes(content)
     with pytest.raises(IndexDamaged, match=r"current\.json is damaged") as error:
         IndexReader.open(folder)
-    assert "--rebuild" in error.value.remedy
+    assert "`rag doctor`" in error.value.remedy
 
 
 def test_an_index_of_a_later_version_is_refused(

@@ -30,7 +30,8 @@ def make_vectors(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> Vec
     vectors = topics[random.integers(0, 40, count)]
     vectors = vectors + 0.7 * random.standard_normal((count, dimensions))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / lengths).astype(np.float32)
+    unit: Vectors = (vectors / lengths).astype(np.float32)
+    return unit
 
 
 def make_ids(count: int) -> Ids:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.errors import ModelError
+from rag.models import memory
 from rag.models.cpu import CpuVerdicts, this_cpu
 from rag.models.embedding.base import EmbeddingModel
 from rag.models.embedding.int8 import int8_fbgemm, int8_onednn
@@ -249,9 +250,19 @@ def _measure_in_child(
 
 
 def _crash_reason(status: int, stderr: bytes) -> str:
-    """Return how a process died; empty if it exited normally."""
+    """Return how a process died; empty if it exited normally.
+
+    Raises:
+        ModelError: The CPU is not the cause: memory was refused, or an exception was raised.
+    """
+    message = stderr.decode(errors="replace").strip()
+    *_, last_line = message.splitlines() or [f"status {status}"]
+    if status and memory.describes_refusal(message):  # C++ ends the process by SIGABRT
+        raise ModelError(
+            f"There is not enough memory for the encoder ({last_line.strip()}).",
+            remedy=memory.MORE_MEMORY,
+        )
     if status > 0:
-        *_, last_line = stderr.decode(errors="replace").strip().splitlines() or [f"status {status}"]
         raise ModelError(
             f"The speed of the encoder's arithmetic cannot be measured: {last_line}.",
             remedy="Reinstall Footnote: a package that it depends on is incomplete.",

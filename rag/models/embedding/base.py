@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch.nn import Module
 
-Offsets = Sequence[Sequence[int]]
-"""The (start, end) character offsets of each token in its text; (0, 0) for special tokens."""
-
 
 class EmbeddingModel(Protocol):
-    """A loaded model that computes embeddings, not yet normalised, of texts and of their tokens.
+    """A loaded model that computes embeddings of texts, not yet normalised.
 
     Attributes:
         max_length: The most tokens of a text that it reads, special tokens included.
@@ -41,12 +38,4 @@ class EmbeddingModel(Protocol):
 
     def question_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed questions, all in one batch. Returns shape (texts, dimensions)."""
-        ...
-
-    def token_vectors(self, texts: Sequence[str]) -> list[tuple[Offsets, NDArray[np.float32]]]:
-        """Embed each text's tokens in their context, special tokens included.
-
-        Returns:
-            For each text, its tokens' offsets and their vectors, shape (tokens, dimensions).
-        """
         ...

@@ -1,15 +1,14 @@
-"""Text encoder: embeddings of passages, questions and tokens.
+"""Text encoder: embeddings of passages and questions.
 
 The encoder computes in the arithmetic that is fastest on this machine (see `arithmetic`), and in float32
 where its vectors would otherwise differ too much.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,45 +18,17 @@ from rag.errors import ModelError, SettingError
 from rag.models import memory
 from rag.models.embedding import arithmetic
 from rag.models.embedding.arithmetic import PROBES, Arithmetic
-from rag.models.embedding.base import EmbeddingModel, Offsets
+from rag.models.embedding.base import EmbeddingModel
 from rag.models.embedding.fingerprint import compute_fingerprint
 from rag.models.embedding.vectors import normalize
 from rag.models.lazy import Lazy
 from rag.models.resolve import MINILM, encoder_folder
+from rag.models.threads import single_threaded_pool
 from rag.settings import Settings
 from rag.types import EncoderId
 
 BATCH_TOKENS = 1024
 """Most tokens in a batch, padding included: so few that they stay in the processor's caches."""
-
-TOKEN_CACHE_SIZE = 128
-"""Number of texts whose token vectors are kept, up to 50 MB. Follow-up questions are about the same
-articles, and suggested questions are tried on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenVectors:
-    """A text's tokens in their context, without special tokens.
-
-    Attributes:
-        offsets: The (start, end) character offsets of each token, shape (tokens, 2).
-        vectors: Unit vectors, shape (tokens, dimensions).
-    """
-
-    offsets: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-
-    @classmethod
-    def from_model(cls, offsets: Offsets, vectors: NDArray[np.float32]) -> "TokenVectors":
-        """Build from what `EmbeddingModel.token_vectors` returns for one text."""
-        spans = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
-        is_text = spans[:, 0] < spans[:, 1]  # special tokens are empty
-        return cls(spans[is_text], normalize(vectors[is_text]))
-
-    def between(self, start: int, end: int) -> NDArray[np.float32]:
-        """Return the vectors of the tokens between two character offsets, shape (tokens, dimensions)."""
-        inside = (self.offsets[:, 0] >= start) & (self.offsets[:, 1] <= end)
-        return self.vectors[inside]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +80,6 @@ class Encoder:
         self._cache = cache
         self._options = options
         self._model: Lazy[EmbeddingModel] = Lazy(self._load_model)
-        self._cached_token_vectors = lru_cache(TOKEN_CACHE_SIZE)(self._token_vectors)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Encoder":
@@ -210,37 +180,12 @@ class Encoder:
         tokens_per_core = -(-sum(lengths) // cpu_count())
         batches = make_batches(lengths, min(BATCH_TOKENS, tokens_per_core))
         vectors: dict[int, NDArray[np.float32]] = {}
-        with _thread_pool() as pool:
+        with single_threaded_pool() as pool:
             results = pool.map(lambda batch: self._encode([texts[i] for i in batch]), batches)
             for batch, batch_vectors in zip(batches, results, strict=True):
                 vectors.update(zip(batch, batch_vectors, strict=True))
                 progress(len(batch))
         return np.stack([vectors[index] for index in range(len(texts))])
-
-    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Embed each token of each text in its context.
-
-        Each text is encoded in a batch of its own: int8 would round it differently beside other texts,
-        and a cached result must be the same as a new one.
-
-        Args:
-            texts: The texts; tokens beyond `max_tokens` are ignored.
-
-        Returns:
-            One element for each text.
-        """
-        self.load()
-        with _thread_pool() as pool:
-            return list(pool.map(self._cached_token_vectors, texts))
-
-    @property
-    def cached_texts(self) -> int:
-        """The number of texts whose token vectors are cached."""
-        return self._cached_token_vectors.cache_info().currsize
-
-    def clear_cache(self) -> None:
-        """Clear the cache of token vectors."""
-        self._cached_token_vectors.cache_clear()
 
     def encode_question(self, question: str) -> NDArray[np.float32]:
         """Embed a question. Returns a unit vector, shape (dimensions,)."""
@@ -249,27 +194,6 @@ class Encoder:
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         return normalize(self._model.get().passage_vectors(texts))
-
-    def _token_vectors(self, text: str) -> TokenVectors:
-        ((offsets, vectors),) = self._model.get().token_vectors([text])
-        return TokenVectors.from_model(offsets, vectors)
-
-
-@contextmanager
-def _thread_pool() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool with one single-threaded worker per core.
-
-    Running each batch on all cores would be slower: the cores would wait for each other at every layer,
-    and for long when another program uses one of them.
-    """
-    import torch
-    from joblib import cpu_count
-
-    pool = ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _load_with_arithmetic(

@@ -17,8 +17,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rag.models.embedding.base import Offsets
-
 MODULES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 """The sentence-transformers modules of an encoder that this file can run."""
 
@@ -95,12 +93,7 @@ class BertEncoder:
         self.max_length = min(own_limit, max_length, shape.max_position_embeddings)
         self.dimensions = shape.hidden_size
         self.network = Network(shape)
-        weights = {
-            name.removeprefix("bert."): value
-            for name, value in load_file(folder / "model.safetensors").items()
-            if "pooler" not in name and "position_ids" not in name
-        }
-        self.network.load_state_dict(_fuse_attention_inputs(weights))
+        self.network.load_state_dict(_fuse_attention_inputs(_load_weights(folder)))
         self.network.float().eval()
         self._truncated_dimensions = dimensions or shape.hidden_size
         tokenizer_file = str(folder / "tokenizer.json")
@@ -119,7 +112,11 @@ class BertEncoder:
 
     def passage_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the mean of each text's token vectors, shape (texts, dimensions)."""
-        _, mask, vectors = self._embed_tokens(texts)
+        encodings = self._tokenizer.encode_batch(list(texts))
+        ids = torch.tensor([encoding.ids for encoding in encodings])
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings])
+        with torch.inference_mode():
+            vectors = self.network(ids, mask.bool()).float()
         weights = mask.unsqueeze(-1).float()
         means = (vectors * weights).sum(1) / weights.sum(1).clamp_min(1e-9)
         truncated: NDArray[np.float32] = means[:, : self._truncated_dimensions].numpy()
@@ -127,23 +124,27 @@ class BertEncoder:
 
     question_vectors = passage_vectors
 
-    def token_vectors(self, texts: Sequence[str]) -> list[tuple[Offsets, NDArray[np.float32]]]:
-        """Return each text's token offsets and token vectors, special tokens included."""
-        offsets, mask, vectors = self._embed_tokens(texts)
-        lengths = mask.sum(1).tolist()
-        return [
-            (text_offsets[:length], text_vectors[:length].numpy())
-            for text_offsets, text_vectors, length in zip(offsets, vectors, lengths, strict=True)
-        ]
 
-    def _embed_tokens(self, texts: Sequence[str]) -> tuple[list[Offsets], Tensor, Tensor]:
-        """Return token offsets, the attention mask, and vectors, shape (texts, tokens, dimensions)."""
-        encodings = self._tokenizer.encode_batch(list(texts))
-        ids = torch.tensor([encoding.ids for encoding in encodings])
-        mask = torch.tensor([encoding.attention_mask for encoding in encodings])
-        with torch.inference_mode():
-            vectors = self.network(ids, mask.bool()).float()
-        return [encoding.offsets for encoding in encodings], mask, vectors
+def _load_weights(folder: Path) -> dict[str, Tensor]:
+    return {
+        name.removeprefix("bert."): value
+        for name, value in load_file(folder / "model.safetensors").items()
+        if "pooler" not in name and "position_ids" not in name
+    }
+
+
+def load_embeddings(folder: Path, shape: Shape) -> "Embeddings":
+    """Load the input embeddings of an encoder. Raises the same errors as `BertEncoder`."""
+    prefix = "embeddings."
+    embeddings = Embeddings(shape)
+    embeddings.load_state_dict(
+        {
+            name.removeprefix(prefix): value
+            for name, value in _load_weights(folder).items()
+            if name.startswith(prefix)
+        }
+    )
+    return embeddings.float().eval()
 
 
 def _fuse_attention_inputs(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -211,10 +212,12 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = UninitialisedEmbedding(shape.type_vocab_size, width)
         self.LayerNorm = nn.LayerNorm(width, shape.layer_norm_eps)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Embed tokens; `segments` are their token types, in the shape of `ids`, by default all 0."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
-        token_type = self.token_type_embeddings.weight[0]
-        states: Tensor = self.LayerNorm(self.word_embeddings(ids) + token_type + positions)
+        types = self.token_type_embeddings
+        token_types = types.weight[0] if segments is None else types(segments)
+        states: Tensor = self.LayerNorm(self.word_embeddings(ids) + token_types + positions)
         return states
 
 

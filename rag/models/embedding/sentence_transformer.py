@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.models import hub
-from rag.models.embedding.base import Offsets
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -74,21 +73,3 @@ class SentenceTransformerEncoder:
             list(texts), show_progress_bar=False
         )
         return vectors
-
-    def token_vectors(self, texts: Sequence[str]) -> list[tuple[Offsets, NDArray[np.float32]]]:
-        """Return each text's token offsets and token vectors, special tokens included."""
-        # Without the model's prompts, whose tokens are not part of the text.
-        vectors = self._model.encode(
-            list(texts),
-            prompt="",
-            batch_size=len(texts),
-            output_value="token_embeddings",
-            show_progress_bar=False,
-        )
-        offsets = self._counter(
-            list(texts), return_offsets_mapping=True, truncation=True, max_length=self.max_length
-        )["offset_mapping"]
-        return [
-            (text_offsets, text_vectors.float().numpy())
-            for text_offsets, text_vectors in zip(offsets, vectors, strict=True)
-        ]

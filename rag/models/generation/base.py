@@ -4,13 +4,10 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from rag.models.generation.prompts import GenerationProfile
-from rag.types import ExtractiveAnswer, Message
+from rag.types import Message
 
 TextStream = Generator[str]
 """Text, piece by piece, as a model generates it. Closing it stops the model."""
-
-PendingAnswer = Generator[ExtractiveAnswer | None]
-"""Yields None at each point where closing it stops the model, and the answer in the end."""
 
 
 class LanguageModel(Protocol):
@@ -48,13 +45,6 @@ class LanguageModel(Protocol):
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Count the tokens of the prompt that the messages become in the model's chat template."""
-        ...
-
-    def short_answer(self, messages: Sequence[Message]) -> PendingAnswer:
-        """Extract an answer from the facts in the messages.
-
-        Yields nothing if the model was not trained for that.
-        """
         ...
 
     def stream(self, messages: Sequence[Message]) -> TextStream:

@@ -13,20 +13,16 @@ from itertools import takewhile
 from pathlib import Path
 from queue import LifoQueue
 from threading import Lock
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rag.errors import ModelError
-from rag.files import sha256_file
 from rag.models.generation import backends
-from rag.models.generation.base import PendingAnswer, TextStream
+from rag.models.generation.base import TextStream
 from rag.models.generation.gguf import GgufFile, capture_llama_log, inspect_gguf, unusable
 from rag.models.generation.llama_slot import SLICE, Slot
 from rag.models.generation.prompts import (
-    DECLINED,
-    EXTRACTIVE,
     MAX_REASONING_TOKENS,
     REASONING_END,
     REASONING_START,
@@ -38,7 +34,7 @@ from rag.models.generation.prompts import (
 )
 from rag.models.lazy import Lazy
 from rag.models.resolve import SMOLLM2, write_to_cache
-from rag.types import ExtractiveAnswer, Message
+from rag.types import Message
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -55,17 +51,14 @@ SLOTS = 2
 Other models have one slot, since llama.cpp copies the weights of some of them for each slot."""
 
 
-def profile_for(name: str, context: int, *, has_adapter: bool) -> GenerationProfile:
+def profile_for(name: str, context: int) -> GenerationProfile:
     """Return how a model is prompted.
 
     Args:
         name: The model's name.
         context: Its context length, in tokens.
-        has_adapter: The embedded model was fine-tuned for extractive answers.
     """
-    if name != SMOLLM2.name:
-        return general_profile(context)
-    return EXTRACTIVE if has_adapter else TINY
+    return TINY if name == SMOLLM2.name else general_profile(context)
 
 
 def default_threads() -> int:
@@ -95,7 +88,6 @@ class LlamaGenerator:
         file: Its GGUF file.
         cache: The cache folder.
         threads: The number of threads; 0 for the default.
-        adapter: The LoRA adapter of the embedded model; None to run the model without it.
         max_bytes: The memory available to the model, which limits its context; 0 for no limit.
     """
 
@@ -108,14 +100,12 @@ class LlamaGenerator:
         file: Path,
         cache: Path,
         threads: int,
-        adapter: Path | None = None,
         max_bytes: int = 0,
     ) -> None:
         self.name = name
         self.file = file
         self.threads = threads or default_threads()
         self._max_bytes = max_bytes or sys.maxsize
-        self._adapter = adapter
         self._cache = cache
         self._slot_count = count_slots(name)
         self._open_lock = Lock()
@@ -126,7 +116,7 @@ class LlamaGenerator:
 
     @cached_property
     def profile(self) -> GenerationProfile:
-        return profile_for(self.name, self.context, has_adapter=self._adapter is not None)
+        return profile_for(self.name, self.context)
 
     @cached_property
     def context(self) -> int:
@@ -156,41 +146,12 @@ class LlamaGenerator:
         with self._slot() as slot:
             for _ in slot.read(tokens[: SLICE + 1], ()):
                 pass
-            if np.isnan(slot.log_probabilities()).any():
+            if np.isnan(slot.logits()).any():
                 raise ArithmeticError("llama.cpp computes NaN")
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Count the tokens of the prompt that the messages become in the model's chat template."""
         return len(self._tokens(messages))
-
-    def short_answer(self, messages: Sequence[Message]) -> PendingAnswer:
-        """Extract an answer from the facts in the messages; only with the extractive profile."""
-        if self.profile is not EXTRACTIVE:
-            return
-        tokens = self._tokens(messages)
-        with self._slot() as slot:
-            started = perf_counter()
-            for _ in slot.read(tokens, self._shared_tokens):
-                yield None
-            first = slot.log_probabilities()
-            prompt_read = perf_counter()
-            p_no_answer = float(np.exp(first[self._refusal_token]))
-            # The model always has to name an answer: refusing is decided by p_no_answer.
-            first[self._refusal_token] = -np.inf
-            renormalised = first - np.log(max(1 - p_no_answer, 1e-9))
-            answer_tokens, probability = yield from slot.greedy_decode(
-                renormalised, self.profile.answer_tokens
-            )
-            written = perf_counter()
-        text = self._vocabulary.detokenize(answer_tokens).decode(errors="replace").strip()
-        yield ExtractiveAnswer(
-            text,
-            len(answer_tokens),
-            probability,
-            p_no_answer,
-            prompt_read - started,
-            written - prompt_read,
-        )
 
     def stream(self, messages: Sequence[Message]) -> TextStream:
         """Generate an answer; closing the iterator stops within one token.
@@ -253,11 +214,6 @@ class LlamaGenerator:
             self._free_slots.put(slot)
 
     @cached_property
-    def _refusal_token(self) -> int:
-        """The first token of the reply that the facts contain no answer."""
-        return int(self._vocabulary.tokenize(DECLINED.encode(), add_bos=False)[0])
-
-    @cached_property
     def _shared_tokens(self) -> list[int]:
         """The tokens with which all prompts of this model's profile begin."""
         prefix = shared_prefix(self.profile)
@@ -316,7 +272,7 @@ class LlamaGenerator:
         from llama_cpp import Llama, llama_supports_gpu_offload
 
         backends.load_best()  # unless the caller has already loaded another variant
-        file = requantised_weights(self.name, self.file, self._cache, self._adapter)
+        file = requantised_weights(self.name, self.file, self._cache)
         log: list[str] = []
         try:
             with capture_llama_log() as log:
@@ -367,38 +323,26 @@ class LlamaGenerator:
         return re.compile("|".join(re.escape(text) for text in texts if len(text) > 1) or r"(?!)")
 
 
-def requantised_weights(name: str, file: Path, cache: Path, adapter: Path | None = None) -> Path:
-    """Return the weights to load: for the embedded model, a copy that is faster on CPUs.
+def requantised_weights(name: str, file: Path, cache: Path) -> Path:
+    """Return the weights to load: for the embedded model, a copy in Q8_0, which is faster on CPUs.
 
-    The copy is created once: it contains the adapter's weights and is quantised to Q8_0.
+    The copy is created once.
 
     Args:
         name: The model's name; any but the embedded model is used as it is.
         file: Its GGUF file.
         cache: The cache folder, for the copy.
-        adapter: The LoRA adapter to merge into it, if any.
 
     Raises:
         ModelError: The copy cannot be created.
     """
     if name != SMOLLM2.name:
         return file
-    adapter_id = f".{sha256_file(adapter)[:16]}" if adapter else ""
-    quantised = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}{adapter_id}.Q8_0.gguf"
-    if quantised.is_file():
-        return quantised
-    import llama_cpp
+    quantised = cache / f"{SMOLLM2.name}.{SMOLLM2.sha256[:16]}.Q8_0.gguf"
+    if not quantised.is_file():
+        import llama_cpp
 
-    from rag.models.generation.lora import merge
-
-    merged = quantised.with_suffix(".merged")
-    try:
-        if adapter:
-            with write_to_cache(merged) as temporary:
-                merge(file, adapter, temporary)
-        requantise(merged if adapter else file, quantised, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
-    finally:
-        merged.unlink(missing_ok=True)
+        requantise(file, quantised, llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0)
     return quantised
 
 

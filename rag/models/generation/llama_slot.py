@@ -58,44 +58,13 @@ class Slot:
             llama.eval(shared)
         llama.n_tokens = len(shared)
 
-    def log_probabilities(self) -> NDArray[np.float64]:
-        """Return the log probability of each token to come next, shape (vocabulary,)."""
+    def logits(self) -> NDArray[np.float32]:
+        """Return the unnormalised score of each token to come next, shape (vocabulary,)."""
         import llama_cpp
 
         pointer = llama_cpp.llama_get_logits_ith(self.llama.ctx, -1)
-        logits = np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)).astype(np.float64)
-        logits -= logits.max()
-        log_probabilities: NDArray[np.float64] = logits - np.log(np.exp(logits).sum())
-        return log_probabilities
-
-    def greedy_decode(
-        self, first: NDArray[np.float64], max_tokens: int
-    ) -> Generator[None, None, tuple[list[int], float]]:
-        """Generate the most probable token each time.
-
-        Args:
-            first: Log probabilities of the first token, shape (vocabulary,).
-            max_tokens: The most tokens to generate.
-
-        Yields:
-            None after each token.
-
-        Returns:
-            The tokens, and the product of their probabilities.
-        """
-        log_probabilities = first
-        total = 0.0
-        tokens: list[int] = []
-        while len(tokens) < max_tokens:
-            token = int(log_probabilities.argmax())
-            total += float(log_probabilities[token])
-            if token == self.llama.token_eos():
-                break
-            tokens.append(token)
-            self.llama.eval([token])
-            yield
-            log_probabilities = self.log_probabilities()
-        return tokens, float(np.exp(min(0.0, total)))
+        logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),))
+        return logits
 
     def generate(self, tokens: list[int], max_tokens: int) -> Generator[str]:
         """Generate a continuation of the tokens, at temperature 0.

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
@@ -45,7 +44,6 @@ def work() -> None:
             Path(options["file"]),
             Path(options["cache"]),
             options["threads"],
-            Path(options["adapter"]) if options["adapter"] else None,
             options["most_bytes"],
         )
     threads = [
@@ -100,10 +98,6 @@ def _replies(request: Any, generator: LlamaGenerator) -> Generator[Any]:
             _test(generator)
         case "count_tokens":
             yield generator.count_tokens(_parse_messages(value))
-        case "short_answer":
-            with closing(generator.short_answer(_parse_messages(value))) as pending:
-                for answer in pending:
-                    yield answer and asdict(answer)
         case "stream":
             with closing(generator.stream(_parse_messages(value))) as pieces:
                 yield from pieces

@@ -10,7 +10,7 @@ from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import ModelError
-from rag.models.generation.base import PendingAnswer, TextStream
+from rag.models.generation.base import TextStream
 from rag.models.generation.prompts import general_profile
 from rag.settings import variable_name
 from rag.types import Message
@@ -85,10 +85,6 @@ class ServerGenerator:
             TEMPLATE_TOKENS + len(message["content"]) // CHARACTERS_PER_TOKEN
             for message in messages
         )
-
-    def short_answer(self, messages: Sequence[Message]) -> PendingAnswer:
-        """Yield nothing: such models are not trained for extractive answers."""
-        yield from ()
 
     def stream(self, messages: Sequence[Message]) -> TextStream:
         """Generate an answer; closing the iterator closes the connection.

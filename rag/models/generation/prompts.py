@@ -24,13 +24,15 @@ class GenerationProfile:
         select_evidence: Selects the sentences that go into the prompt, from evidence sorted best first.
         format_facts: Formats these sentences.
         answer_tokens: The most tokens of an answer.
-        rewrites: The models can rewrite a follow-up question as a standalone one.
+        writes_answers: Whether the models write answers; the reader's are better than a tiny model's.
+        can_rewrite: The models can rewrite a follow-up question as a standalone one.
     """
 
     instruction: str
     select_evidence: Callable[[Sequence[Evidence], CountEach], list[Excerpt]]
     format_facts: Callable[[Sequence[Excerpt]], str]
     answer_tokens: int
+    writes_answers: bool
     can_rewrite: bool
 
 
@@ -63,12 +65,6 @@ def select_within_budget(
     return sorted(selected, key=lambda e: (articles.index(e.article), e.start))
 
 
-def _best_sentences(
-    evidence: Sequence[Evidence], count_tokens: CountEach, max_sentences: int
-) -> list[Excerpt]:
-    return [item.sentence for item in evidence[:max_sentences]]
-
-
 def _format_list(sources: Sequence[Excerpt]) -> str:
     return "\n".join(f"- {_one_line(source.text)}" for source in sources)
 
@@ -83,22 +79,9 @@ def _format_numbered_articles(sources: Sequence[Excerpt]) -> str:
     return "\n".join(sections)
 
 
-def _format_titled_runs(sources: Sequence[Excerpt]) -> str:
-    """Format the facts in their order, each run of facts from one article under its title."""
-    sections = []
-    for _, group in groupby(sources, lambda source: source.article):
-        facts = list(group)
-        title = _one_line(facts[0].title)[:MAX_TITLE_LENGTH]
-        sections.append(f"{title}\n{_format_list(facts)}")
-    return "\n".join(sections)
-
-
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
-
-MAX_TITLE_LENGTH = 60
-"""Characters of the title above an article's facts."""
 
 DECLINED = "Not stated."
 """What a model is instructed to reply if the facts do not answer the question."""
@@ -112,16 +95,7 @@ TINY = GenerationProfile(
     ),  # only the best sentence: with more, it invents more
     format_facts=_format_list,
     answer_tokens=96,
-    can_rewrite=False,
-)
-# The same model after fine-tuning (training/), which used exactly this instruction.
-EXTRACTIVE = GenerationProfile(
-    instruction=(
-        f"Answer the question from the facts below, in as few words as it takes, or say: {DECLINED}"
-    ),
-    select_evidence=partial(_best_sentences, max_sentences=2),
-    format_facts=_format_titled_runs,
-    answer_tokens=32,
+    writes_answers=False,
     can_rewrite=False,
 )
 MAX_REASONING_TOKENS = 1024
@@ -146,6 +120,7 @@ def general_profile(context: int) -> GenerationProfile:
         select_evidence=partial(select_within_budget, max_tokens=min(1024, context // 2)),
         format_facts=_format_numbered_articles,
         answer_tokens=min(512, context // 4),
+        writes_answers=True,
         can_rewrite=True,
     )
 

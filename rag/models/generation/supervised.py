@@ -8,7 +8,7 @@ within CRASH_WINDOW_S seconds, the language model stays off until the program is
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from queue import LifoQueue
@@ -19,12 +19,12 @@ from typing import Any
 from rag.errors import GeneratorCrashed
 from rag.models.cpu import CpuVerdicts, this_cpu
 from rag.models.generation import backends
-from rag.models.generation.base import PendingAnswer, TextStream
+from rag.models.generation.base import TextStream
 from rag.models.generation.llama import CONTEXT, count_slots, default_threads, profile_for
 from rag.models.generation.prompts import GenerationProfile
 from rag.models.generation.worker import CONTROL, LOAD_TIMEOUT_S, Death, Worker, WorkerDied
 from rag.models.resolve import SMOLLM2
-from rag.types import ExtractiveAnswer, Message
+from rag.types import Message
 
 MAX_CRASHES = 3
 CRASH_WINDOW_S = 600.0
@@ -41,7 +41,6 @@ class SupervisedGenerator:
         file: Its GGUF file.
         cache: The cache folder.
         threads: The number of threads; 0 for the default.
-        adapter: The LoRA adapter of the embedded model; None to run the model without it.
         max_bytes: The memory available to the model, which limits its context; 0 for no limit.
     """
 
@@ -51,18 +50,15 @@ class SupervisedGenerator:
         file: Path,
         cache: Path,
         threads: int,
-        adapter: Path | None = None,
         max_bytes: int = 0,
     ) -> None:
         self.name = name
         self.health = Health(cache)
-        self._has_adapter = adapter is not None
         self._options = {
             "name": name,
             "file": str(file),
             "cache": str(cache),
             "threads": threads or default_threads(),
-            "adapter": str(adapter) if adapter else None,
             "most_bytes": max_bytes,
         }
         self._worker: Worker | None = None
@@ -84,7 +80,7 @@ class SupervisedGenerator:
 
     @cached_property
     def profile(self) -> GenerationProfile:
-        return profile_for(self.name, self.context, has_adapter=self._has_adapter)
+        return profile_for(self.name, self.context)
 
     @property
     def memory(self) -> int:
@@ -121,31 +117,20 @@ class SupervisedGenerator:
         count: int = self._ask(self._loaded_worker(), "count_tokens", _to_pairs(messages))
         return count
 
-    def short_answer(self, messages: Sequence[Message]) -> PendingAnswer:
-        """Like `LlamaGenerator.short_answer`. Raises GeneratorCrashed."""
-        with closing(self._exchange("short_answer", messages)) as replies:
-            for reply in replies:
-                yield reply and ExtractiveAnswer(**reply)
-
     def stream(self, messages: Sequence[Message]) -> TextStream:
         """Like `LlamaGenerator.stream`. Raises GeneratorCrashed."""
-        with closing(self._exchange("stream", messages)) as replies:
-            yield from replies
+        channel = self._free_channels.get()
+        try:
+            worker = self._loaded_worker()
+            with self._translate_death(worker):
+                yield from worker.exchange(channel, ["stream", _to_pairs(messages)])
+        finally:
+            self._free_channels.put(channel)
 
     def close(self) -> None:
         """End the process. The next use starts another one."""
         if self._worker:
             self._end(self._worker)
-
-    def _exchange(self, command: str, messages: Sequence[Message]) -> Any:
-        """Yield the replies to a request for a text, once a channel is free."""
-        channel = self._free_channels.get()
-        try:
-            worker = self._loaded_worker()
-            with self._translate_death(worker):
-                yield from worker.exchange(channel, [command, _to_pairs(messages)])
-        finally:
-            self._free_channels.put(channel)
 
     def _ask(
         self, worker: Worker, command: str, value: Any = None, timeout_s: float | None = None

@@ -5,12 +5,15 @@ Only a verified answer is ever sent, never a draft.
 
 import re
 import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rag import __version__
 from rag.errors import QuestionError
+from rag.server.answer_task import AnswerStatus
 from rag.server.errors import INTERNAL_ERROR, QueueFull, ServiceUnavailable
+from rag.server.openai.client_tasks import reply_statuses, reply_to_task
 from rag.server.openai.completions import build_completion, stream_events
 from rag.server.openai.schemas import (
     EVENT_SCHEMA,
@@ -56,6 +59,7 @@ def _build_app(service: ChatService) -> "FastAPI":
         responses={"4XX": {"model": ErrorResponse}, "5XX": {"model": ErrorResponse}},
     )
     app.add_middleware(_LimitRequestSize)
+    app.add_middleware(_IncludePathPrefix)
     _add_model_routes(app)
     _add_completion_route(app, service)
     return app
@@ -95,12 +99,9 @@ def _add_completion_route(app: "FastAPI", service: ChatService) -> None:
         """
         _check_model(body.model)
         try:
-            question, history = body.question(), body.history()
+            statuses = _statuses(body, service)
         except QuestionError as error:
             raise ApiError(400, str(error), "invalid_value", param="messages") from None
-        statuses = service.answer(
-            question, history=history, channel=Channel.V1, wait_for_models=False
-        )
         try:
             status = await anext(statuses)
         except QueueFull as error:
@@ -122,6 +123,17 @@ def _add_completion_route(app: "FastAPI", service: ChatService) -> None:
             return build_completion(status.final_answer())
         except ServiceUnavailable as error:
             raise ApiError(503, str(error), "not_answered") from None
+
+
+def _statuses(body: ChatCompletionRequest, service: ChatService) -> AsyncGenerator[AnswerStatus]:
+    """Return the statuses of the answer. Raises QuestionError if there is no valid question."""
+    message = body.last_user_message()
+    reply = reply_to_task(message)
+    if reply is not None:
+        return reply_statuses(message, reply)
+    return service.answer(
+        body.question(), history=body.history(), channel=Channel.V1, wait_for_models=False
+    )
 
 
 def _check_model(name: str) -> None:
@@ -194,6 +206,22 @@ def _validation_error_body(error: dict[str, Any]) -> dict[str, Any]:
     field = ChatCompletionRequest.model_fields.get(path[0])
     hint = f" {field.description}" if field and path[0] != "messages" else ""
     return error_body(400, f"{param}: {error['msg']}.{hint}", error["type"], param=param)
+
+
+class _IncludePathPrefix:
+    """ASGI middleware that puts the prefix that a proxy has removed in front of a request's path.
+
+    By ASGI, `path` begins with `root_path`. Gradio sets the latter alone, and a mounted application then
+    finds none of its routes.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if not scope["path"].startswith(scope["root_path"]):
+            scope = {**scope, "path": scope["app_root_path"] + scope["path"]}
+        await self._app(scope, receive, send)
 
 
 class _LimitRequestSize:

@@ -101,7 +101,11 @@ class ChatCompletionRequest(BaseModel):
         Raises:
             QuestionError: There is none, or it is empty, too long or not valid Unicode.
         """
-        return validate_question(self.messages[self._question_index()].content)
+        return validate_question(self.last_user_message())
+
+    def last_user_message(self) -> str:
+        """Return the last message of role user, whatever it is. Raises QuestionError if there is none."""
+        return self.messages[self._question_index()].content
 
     def history(self) -> list[Message]:
         """Return the messages of users and assistants before the question.

@@ -107,6 +107,8 @@ def _answer_stats(answer: Answer, supported: int, rejected: int, t: Texts) -> st
         return t("nothing_written", seconds=seconds)
     if not answer.sentences:
         return t("built_in_reply", seconds=seconds)
+    if not answer.evidence_used:  # the language model has written nothing
+        return t("reading_stats", kind=t(f"kind_{answer.kind.value}"), seconds=seconds)
     return t(
         "answer_stats",
         supported=supported,

@@ -53,12 +53,21 @@ def read_zip(
             suffix = PurePosixPath(path).suffix
             if reason := unsupported_reason(suffix):
                 yield Skipped(name, reason)
-            elif entry.flag_bits & _ENCRYPTED:
+                continue
+            if entry.flag_bits & _ENCRYPTED:
                 yield Skipped(name, phrase("packed_file_encrypted"))
-            else:
-                with archive.open(entry) as unpacked:
-                    packed = _packed_content(content, unpacked.read, name, suffix.lower())
-                    yield from read_content(packed)
+                continue
+            try:
+                unpacked = archive.open(entry)
+            except MemoryError:
+                raise
+            except Exception as error:  # zipfile raises anything when an entry is damaged
+                problem = str(error) or type(error).__name__
+                yield Skipped(name, phrase("cannot_be_unpacked", problem=problem))
+                continue
+            with unpacked:
+                packed = _packed_content(content, unpacked.read, name, suffix.lower())
+                yield from read_content(packed)
 
 
 def _is_ignored(entry: ZipInfo, path: str) -> bool:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +20,9 @@ from rag.models.cpu import Cpu, CpuVerdicts
 from rag.models.embedding import arithmetic, int8
 from rag.models.embedding.arithmetic import MIN_SPEEDUP, Arithmetic, ArithmeticTimings
 from rag.models.resolve import MINILM, encoder_folder
+
+if TYPE_CHECKING:
+    from torch.nn import Linear
 
 FOLDER = Path("an encoder")
 
@@ -161,10 +167,11 @@ def test_the_chosen_arithmetic_is_allowed_measured_and_about_the_fastest(
 
 
 BUILDERS = [int8.int8_onednn, int8.int8_fbgemm]
+BuildLayer = Callable[["Linear"], int8.Forward]
 
 
 @pytest.mark.parametrize("build", BUILDERS)
-def test_an_int8_layer_computes_about_what_the_layer_computes(build: int8.Callable) -> None:
+def test_an_int8_layer_computes_about_what_the_layer_computes(build: BuildLayer) -> None:
     import torch
 
     torch.manual_seed(1)
@@ -186,7 +193,7 @@ def test_an_int8_layer_computes_about_what_the_layer_computes(build: int8.Callab
     cuts=st.lists(st.integers(0, 70), max_size=6),
 )
 def test_a_row_in_int8_does_not_depend_on_the_other_rows(
-    build: int8.Callable, seed: int, rows: int, wide: int, cuts: list[int]
+    build: BuildLayer, seed: int, rows: int, wide: int, cuts: list[int]
 ) -> None:
     import torch
 
@@ -234,7 +241,7 @@ def test_no_sum_saturates_on_a_processor_without_vnni(build: str, isa: str) -> N
 @pytest.mark.parametrize("build", BUILDERS)
 @pytest.mark.parametrize("size", [1e-30, 1e-9, 1.0, 1e30])
 def test_rows_of_any_magnitude_and_constant_rows_are_computed(
-    build: int8.Callable, size: float
+    build: BuildLayer, size: float
 ) -> None:
     import torch
 
@@ -245,3 +252,16 @@ def test_rows_of_any_magnitude_and_constant_rows_are_computed(
     actual, expected = build(layer)(inputs), layer(inputs).detach()
     errors = (actual - expected).double().norm(dim=1) / expected.double().norm(dim=1)
     assert float(errors.max()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr"),
+    [
+        (1, "Traceback\nImportError: libc10.so: failed to map segment from shared object\n"),
+        (-signal.SIGABRT, "terminate called after throwing an instance of 'std::bad_alloc'\n"),
+    ],
+)
+def test_a_child_process_without_memory_does_not_blame_the_cpu(status: int, stderr: str) -> None:
+    with pytest.raises(ModelError, match="There is not enough memory") as error:
+        arithmetic._crash_reason(status, stderr.encode())
+    assert "Reinstall" not in error.value.remedy

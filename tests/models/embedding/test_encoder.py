@@ -31,7 +31,8 @@ TEXTS = [
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return np.sum(left * right, axis=1) / lengths
+    cosines: NDArray[np.float32] = np.sum(left * right, axis=1) / lengths
+    return cosines
 
 
 def test_vectors_have_unit_length(encoder: Encoder) -> None:
@@ -107,39 +108,6 @@ def test_a_vector_hardly_depends_on_the_other_texts(
         assert np.min(cosines(together, alone)) >= min_cosine
 
 
-def test_cached_token_vectors_equal_newly_computed_ones(encoder: Encoder, cache: Path) -> None:
-    def read(reader: Encoder, texts: list[str]) -> dict[str, list[list[float]]]:
-        read = reader.encode_tokens(texts)
-        return {text: tokens.vectors.tolist() for text, tokens in zip(texts, read, strict=True)}
-
-    other = Encoder(encoder.name, encoder.folder, cache)
-    other.arithmetic = (
-        encoder.arithmetic
-    )  # measured again, it may be another one of those about equally fast
-    alone = [read(encoder, [text]) for text in TEXTS]
-    again = read(encoder, TEXTS[::-1])
-    beside = read(other, TEXTS)
-    for text, first in zip(TEXTS, alone, strict=True):
-        assert first[text] == again[text] == beside[text]
-
-
-def test_the_token_cache_is_limited(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag.models.embedding.encoder.TOKEN_CACHE_SIZE", 3)
-    limited = Encoder(encoder.name, encoder.folder)
-    read: list[str] = []
-    inner = limited._model.get().token_vectors
-
-    def record(texts: list[str]) -> object:
-        read.extend(texts)
-        return inner(texts)
-
-    monkeypatch.setattr(limited._model.get(), "token_vectors", record)
-    texts = [f"The lamp was lit {n} times." for n in range(4)]
-    for text in (texts[0], texts[0], *texts[1:], texts[3], texts[0]):
-        limited.encode_tokens([text])
-    assert read == [*texts, texts[0]]
-
-
 def test_what_means_the_same_lies_nearer(encoder: Encoder) -> None:
     ship, vessel, recipe = encoder.encode_passages([SHIP, VESSEL, RECIPE])
     assert ship @ vessel > ship @ recipe + 0.2
@@ -182,14 +150,15 @@ def test_an_interrupt_does_not_wait_for_the_remaining_batches(
 ) -> None:
     started: list[int] = []
 
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: list[str]) -> NDArray[np.float32]:
+        time.sleep(0.05)
         started.append(len(texts))
         return np.ones((len(texts), 384), dtype=np.float32)
 
     def stop(done: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(encoder, "_encode", lambda texts: (time.sleep(0.05), encode(texts))[1])
+    monkeypatch.setattr(encoder, "_encode", encode)
     with pytest.raises(KeyboardInterrupt):
         encoder.encode_passages(["word " * 200] * 400, stop)
     assert sum(started) < 200
@@ -327,9 +296,7 @@ def prompted(encoder: Encoder, cache: Path, tmp_path_factory: pytest.TempPathFac
     return Encoder("prompted", folder, cache, EncoderOptions(dtype="float32"))
 
 
-def test_the_encoders_prompts_are_used_except_for_tokens(
-    prompted: Encoder, float32_encoder: Encoder
-) -> None:
+def test_the_encoders_prompts_are_used(prompted: Encoder, float32_encoder: Encoder) -> None:
     question = prompted.encode_question("Where did it run aground?")
     assert (
         question @ float32_encoder.encode_question("question: Where did it run aground?") > 0.9999
@@ -337,11 +304,6 @@ def test_the_encoders_prompts_are_used_except_for_tokens(
     (passage,) = prompted.encode_passages([SHIP])
     assert passage @ float32_encoder.encode_passages([f"passage: {SHIP}"])[0] > 0.9999
     assert passage @ float32_encoder.encode_passages([SHIP])[0] < 0.9999
-    (tokens,) = prompted.encode_tokens([SHIP])
-    (expected,) = float32_encoder.encode_tokens([SHIP])
-    assert np.allclose(tokens.vectors, expected.vectors, atol=1e-4), (
-        "prompts are not part of the text"
-    )
 
 
 def test_an_index_can_be_queried_in_any_arithmetic(encoder: Encoder) -> None:

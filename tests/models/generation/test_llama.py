@@ -1,6 +1,7 @@
 """The embedded generator, run by the real llama.cpp."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -134,9 +135,12 @@ def test_the_shared_prefix_is_evaluated_once(
     batch_sizes: list[int] = []
     with generator._slot() as slot:  # the queue returns the same slot next time
         evaluate = slot.llama.eval
-    monkeypatch.setattr(
-        slot.llama, "eval", lambda tokens: (batch_sizes.append(len(tokens)), evaluate(tokens))
-    )
+
+    def record(tokens: Sequence[int]) -> None:
+        batch_sizes.append(len(tokens))
+        evaluate(tokens)
+
+    monkeypatch.setattr(slot.llama, "eval", record)
     list(generator.stream(prompt))
     rest = generator.count_tokens(prompt) - len(generator._shared_tokens)
     assert batch_sizes[:2] == [rest - 1, 1], "the last token is evaluated when generating"

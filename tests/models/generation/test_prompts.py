@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from rag.errors import QuestionError
 from rag.models.generation.llama import CONTEXT, LlamaGenerator
 from rag.models.generation.prompts import (
-    EXTRACTIVE,
     TINY,
     GenerationProfile,
     compose,
@@ -53,7 +52,7 @@ def test_the_best_sources_are_included_when_not_all_fit() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    profile=st.sampled_from([TINY, EXTRACTIVE, general_profile(2048)]),
+    profile=st.sampled_from([TINY, general_profile(2048)]),
     question=st.text(min_size=1, max_size=1500),
     texts=st.lists(st.text(min_size=1, max_size=1500), max_size=3),
 )

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import psutil
 import pytest
+from fixture_types import Attacks
 from gguf import GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from rag.models.cpu import CpuVerdicts, this_cpu
 from rag.models.embedding.encoder import Encoder
 from rag.models.generation import backends, supervised, worker
 from rag.models.generation.llama import CONTEXT, LlamaGenerator
-from rag.models.generation.prompts import EXTRACTIVE, compose
+from rag.models.generation.prompts import TINY, compose, general_profile
 from rag.models.generation.supervised import (
     CRASH_WINDOW_S,
     MAX_CRASHES,
@@ -38,7 +39,9 @@ from rag.models.generation.supervised import (
     last_problem,
 )
 from rag.models.generation.worker import Death, Worker
-from rag.models.resolve import ADAPTER, SMOLLM2, generator_file
+from rag.models.reading.reader import Reader
+from rag.models.resolve import SMOLLM2, generator_file
+from rag.processes import start_python
 from rag.store.reader import IndexReader
 from rag.types import Answer, Excerpt, Message, Mode, Notice, Stage
 
@@ -65,12 +68,9 @@ needs_two_variants = pytest.mark.skipif(
 
 
 @pytest.fixture
-def own_cache(
-    cache: Path, generator: LlamaGenerator, extractive_generator: LlamaGenerator, tmp_path: Path
-) -> Path:
+def own_cache(cache: Path, generator: LlamaGenerator, tmp_path: Path) -> Path:
     """A cache folder with the converted weights, but without test results."""
     generator.load()
-    extractive_generator.load()
     own = tmp_path / "cache"
     own.mkdir()
     for weights in cache.glob("*.Q8_0.gguf"):
@@ -83,10 +83,10 @@ def start(own_cache: Path) -> Iterator[Start]:
     """Builds generators with an empty cache, and ends their processes."""
     generators: list[SupervisedGenerator] = []
 
-    def start(file: Path | None = None, *, adapter: Path | None = ADAPTER) -> SupervisedGenerator:
+    def start(file: Path | None = None) -> SupervisedGenerator:
         name = str(file or SMOLLM2.name)
         file = file or generator_file(SMOLLM2.name, own_cache)
-        generators.append(SupervisedGenerator(name, file, own_cache, 1, adapter))
+        generators.append(SupervisedGenerator(name, file, own_cache, 1))
         return generators[-1]
 
     yield start
@@ -96,9 +96,15 @@ def start(own_cache: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def chatbot_with(index_folder: Path, encoder: Encoder) -> Iterator[MakeChatbot]:
+def chatbot_with(index_folder: Path, encoder: Encoder, reader: Reader) -> Iterator[MakeChatbot]:
+    """Builds chatbots for which the generator writes drafts, as one that the user chose does."""
     with IndexReader.open(index_folder, encoder=encoder.id) as index:
-        yield lambda generator: Chatbot(index, encoder, generator)
+
+        def build(generator: SupervisedGenerator) -> Chatbot:
+            generator.profile = general_profile(CONTEXT)
+            return Chatbot(index, encoder, generator, reader)
+
+        yield build
 
 
 def processes() -> list[psutil.Process]:
@@ -141,9 +147,10 @@ def assert_written(answer: Answer) -> None:
     assert "37" in answer.text
 
 
-def assert_quoted(answer: Answer, notice: Notice) -> None:
-    assert (answer.mode, answer.notice) == (Mode.QUOTED, notice)
-    assert answer.text.startswith("“the lighthouse of sant oriol is 37 metres high")
+def assert_answered_by_the_reader(answer: Answer, notice: Notice) -> None:
+    assert answer.mode is not Mode.REFUSED
+    assert answer.notice is notice
+    assert "37 metres" in answer.text
     assert answer.citations[0].quote.article_id == "lighthouse.md"
 
 
@@ -175,7 +182,7 @@ def tested_cache(own_cache: Path) -> Path:
 def test_a_process_killed_while_answering_costs_one_generated_answer(
     moment: str, by: signal.Signals, start: Start, chatbot_with: MakeChatbot, tested_cache: Path
 ) -> None:
-    generator = start(adapter=ADAPTER if moment == "reading" else None)
+    generator = start()
     chatbot = chatbot_with(generator)
     generator.load()
     assert generator.health.variant == ranked()[0]
@@ -188,7 +195,7 @@ def test_a_process_killed_while_answering_costs_one_generated_answer(
             if answer.draft or moment == "reading":
                 break
         kill(generator, by, wait=False)
-        assert_quoted(last(answers), Notice.GENERATOR_CRASHED)
+        assert_answered_by_the_reader(last(answers), Notice.GENERATOR_CRASHED)
         assert concurrent.result(TIMEOUT_S).text, "the question in the other slot got no answer"
     assert_written(last(chatbot.ask(QUESTION)))
     assert_recovered(generator, by, tested_cache)
@@ -261,7 +268,7 @@ def test_a_process_that_hangs_counts_as_a_crash(
     with monkeypatch.context() as patched:
         patched.setattr(worker, "REPLY_TIMEOUT_S", 1.0)
         kill(generator, signal.SIGSTOP, wait=False)
-        assert_quoted(last(answers), Notice.GENERATOR_CRASHED)
+        assert_answered_by_the_reader(last(answers), Notice.GENERATOR_CRASHED)
     assert str(generator.health.last) == "it stopped responding"
     assert_written(last(chatbot.ask(QUESTION)))
 
@@ -277,9 +284,9 @@ def test_three_crashes_within_the_window_turn_it_off(
     for _ in range(MAX_CRASHES):
         generator.load()
         kill(generator, signal.SIGKILL)
-    assert_quoted(last(chatbot.ask(QUESTION)), Notice.GENERATOR_CRASHED)
+    assert_answered_by_the_reader(last(chatbot.ask(QUESTION)), Notice.GENERATOR_CRASHED)
     assert "3 crashes (the last: killed, perhaps for lack of memory (SIGKILL))" in chatbot.problem
-    assert_quoted(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
+    assert_answered_by_the_reader(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
     assert last(chatbot.ask("Who composed the opera of Brazil?")).mode is Mode.REFUSED
     assert_off(generator)
 
@@ -313,7 +320,7 @@ def test_it_is_off_exactly_when_three_crashes_were_within_the_window(
 
 def with_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let the process run this code first."""
-    original = worker.start_python
+    original = start_python
     monkeypatch.setattr(
         worker,
         "start_python",
@@ -401,13 +408,13 @@ def aborting_file(tmp_path: Path) -> Path:
 def test_a_model_that_aborts_llama_cpp_turns_it_off_and_names_the_assertion(
     start: Start, chatbot_with: MakeChatbot, aborting_file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    generator = start(aborting_file, adapter=None)
+    generator = start(aborting_file)
     chatbot = chatbot_with(generator)
     chatbot.load()
     assert "aborted (SIGABRT)" in chatbot.problem
     assert "GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed" in chatbot.problem
     assert_off(generator)
-    assert_quoted(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
+    assert_answered_by_the_reader(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
     assert (generator.memory, generator.context) == (0, CONTEXT)
     assert capfd.readouterr() == ("", ""), "llama.cpp printed something"
 
@@ -415,8 +422,8 @@ def test_a_model_that_aborts_llama_cpp_turns_it_off_and_names_the_assertion(
 def test_a_model_that_aborts_llama_cpp_during_a_question_costs_no_answer(
     start: Start, chatbot_with: MakeChatbot, aborting_file: Path
 ) -> None:
-    chatbot = chatbot_with(start(aborting_file, adapter=None))
-    assert_quoted(last(chatbot.ask(QUESTION)), Notice.GENERATOR_CRASHED)
+    chatbot = chatbot_with(start(aborting_file))
+    assert_answered_by_the_reader(last(chatbot.ask(QUESTION)), Notice.GENERATOR_CRASHED)
     assert "GGML_ASSERT" in chatbot.problem
 
 
@@ -487,7 +494,7 @@ def test_if_no_variant_runs_it_is_off_with_the_reason_for_each(
         for reason in ("one: illegal instruction", "two: illegal instruction", "three: built for"):
             assert reason in chatbot.problem
         assert_off(generator)
-        assert_quoted(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
+        assert_answered_by_the_reader(last(chatbot.ask(QUESTION)), Notice.GENERATOR_OFF)
 
 
 # -- equality with llama.cpp in this process
@@ -497,7 +504,7 @@ def make_prompt(generator: LlamaGenerator, question: str, *facts: str) -> Sequen
     sources = [
         Excerpt(article_id="a", title="A town", start=0, end=len(text), text=text) for text in facts
     ]
-    return compose(question, sources, EXTRACTIVE, generator.count_tokens, CONTEXT).messages
+    return compose(question, sources, TINY, generator.count_tokens, CONTEXT).messages
 
 
 FACTS = (
@@ -508,24 +515,15 @@ FACTS = (
 QUESTIONS = ("How many pairs of avocets were counted?", "Who composed the opera about the emperor?")
 
 
-@pytest.mark.parametrize("adapter", [ADAPTER, None], ids=["taught", "as shipped"])
-def test_its_answers_equal_those_of_llama_cpp_in_this_process(
-    adapter: Path | None,
-    start: Start,
-    generator: LlamaGenerator,
-    extractive_generator: LlamaGenerator,
+def test_its_texts_equal_those_of_llama_cpp_in_this_process(
+    start: Start, generator: LlamaGenerator
 ) -> None:
-    here, there = extractive_generator if adapter else generator, start(adapter=adapter)
-    prompts = [make_prompt(here, question, *FACTS) for question in QUESTIONS]
-    answers = [list(here.short_answer(prompt)) for prompt in prompts]
-    assert [bool(answer) for answer in answers] == 2 * [bool(adapter)]
-    streams = [list(here.stream(prompt)) for prompt in (COLOUR, prompts[1])]
+    here, there = generator, start()
+    prompts = [COLOUR, *(make_prompt(here, question, *FACTS) for question in QUESTIONS)]
+    streams = [list(here.stream(prompt)) for prompt in prompts]
     assert [*map(there.count_tokens, prompts)] == [*map(here.count_tokens, prompts)]
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda prompt: list(there.short_answer(prompt)), prompts)) == answers
-        assert list(pool.map(lambda prompt: list(there.stream(prompt)), (COLOUR, prompts[1]))) == (
-            streams
-        )
+        assert list(pool.map(lambda prompt: list(there.stream(prompt)), prompts)) == streams
     assert (there.context, there.profile) == (here.context, here.profile)
     assert (there.memory, here.memory) == (0, 0)
 
@@ -535,7 +533,7 @@ def test_a_file_that_is_no_model_gives_the_same_error_as_in_this_process(
 ) -> None:
     file = tmp_path / "broken.gguf"
     file.write_bytes(b"not a model at all" * 100)
-    here, there = LlamaGenerator(str(file), file, tmp_path, 1), start(file, adapter=None)
+    here, there = LlamaGenerator(str(file), file, tmp_path, 1), start(file)
     messages = []
     for generator in (here, there, there):
         with pytest.raises(ModelError, match="is not a GGUF file") as error:
@@ -549,30 +547,29 @@ def test_a_file_that_is_no_model_gives_the_same_error_as_in_this_process(
 
 
 def test_generation_can_be_stopped_at_any_step_without_side_effects(
-    start: Start, extractive_generator: LlamaGenerator
+    start: Start, generator: LlamaGenerator
 ) -> None:
     """Also after the last piece, when it is too late to stop."""
-    generator = start()
-    prompt = make_prompt(extractive_generator, QUESTIONS[0], FACTS[1])
-    for generate, messages in ((generator.short_answer, prompt), (generator.stream, COLOUR)):
-        whole = list(generate(messages))
+    own = start()
+    for messages in (make_prompt(generator, QUESTIONS[0], FACTS[1]), COLOUR):
+        whole = list(own.stream(messages))
         assert len(whole) >= 3
         for steps in range(1, len(whole) + 1):
-            with closing(generate(messages)) as stopped:
+            with closing(own.stream(messages)) as stopped:
                 assert [next(stopped) for _ in range(steps)] == whole[:steps]
                 if steps >= len(whole) - 1:
                     time.sleep(0.1)  # until the end has been sent
                 started = time.monotonic()
             assert time.monotonic() - started < 10, "it was not stopped"
-            assert list(generate(messages)) == whole, f"stopped after {steps} of {len(whole)}"
-    assert generator._free_channels.qsize() == 2
+            assert list(own.stream(messages)) == whole, f"stopped after {steps} of {len(whole)}"
+    assert own._free_channels.qsize() == 2
 
 
 def test_a_stop_that_is_not_waited_for_does_not_affect_the_next_text(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when Ctrl-C is pressed twice: before the stop is sent, or before it has taken effect."""
-    generator = start(adapter=None)
+    generator = start()
     whole = list(generator.stream(COLOUR))
     for stop in (lambda self, pipe, number: None, lambda self, pipe, number: pipe.send_bytes(STOP)):
         monkeypatch.setattr(Worker, "_stop", stop)
@@ -587,13 +584,14 @@ STOP = b'"stop"'
 def test_a_stop_without_a_running_request_is_ignored(start: Start) -> None:
     generator = start()
     before = list(generator.stream(COLOUR))
+    assert generator._worker is not None
     for channel in generator._worker._channels:
         channel.send_bytes(STOP)
     assert [list(generator.stream(COLOUR)) for _ in range(2)] == [before, before]
 
 
 def test_a_stopped_text_frees_its_slot(start: Start) -> None:
-    generator = start(adapter=None)
+    generator = start()
     with ThreadPoolExecutor() as pool:
         streams = [generator.stream(STORY) for _ in range(2)]
         assert [next(pieces) for pieces in streams] == ["", ""]
@@ -614,6 +612,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from rag.errors import GeneratorCrashed
+from rag.models.reading.reader import Reader
 from rag.models.resolve import SMOLLM2, generator_file
 from rag.models.generation.supervised import SupervisedGenerator
 
@@ -683,6 +682,9 @@ def test_the_process_ends_with_the_program_in_any_case(
     by: signal.Signals | None, code: str, own_cache: Path
 ) -> None:
     with parent(code, own_cache) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stderr is not None
         pid = int(program.stdout.readline())
         assert program.stdout.readline().strip() in ("idle", "busy")
         assert not has_ended(pid)
@@ -696,6 +698,8 @@ def test_the_process_ends_with_the_program_in_any_case(
 
 def test_ctrl_c_interrupts_the_program_but_not_the_process(own_cache: Path) -> None:
     with parent(INTERRUPTED, own_cache) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
         pid = program.stdout.readline().strip()
         assert program.stdout.readline() == "writing\n"
         os.killpg(program.pid, signal.SIGINT)
@@ -706,26 +710,28 @@ def test_ctrl_c_interrupts_the_program_but_not_the_process(own_cache: Path) -> N
 
 def test_the_process_ends_when_the_generator_is_deleted(own_cache: Path) -> None:
     file = generator_file(SMOLLM2.name, own_cache)
-    generator = SupervisedGenerator(SMOLLM2.name, file, own_cache, 1, ADAPTER)
+    generator = SupervisedGenerator(SMOLLM2.name, file, own_cache, 1)
     generator.load()
+    assert generator._worker is not None
     pid = generator._worker.pid
     del generator
     gc.collect()
     assert has_ended(pid)
 
 
-def test_fifty_deaths_leak_no_descriptor_and_no_process(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+def test_many_deaths_leak_no_descriptor_and_no_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch, attacks: Attacks
 ) -> None:
     monkeypatch.setattr(supervised, "CRASH_WINDOW_S", 0.0)
     generator = start()
     this = psutil.Process()
     generator._start_worker()
     before = this.num_fds()
-    for death in range(50):
+    for death in range(attacks(50)):
         detected_by_request = death % 2
         kill(generator, signal.SIGKILL, wait=not detected_by_request)
         if detected_by_request:
+            assert generator._worker is not None
             with pytest.raises(GeneratorCrashed):
                 generator._ask(generator._worker, "variant")
         generator._start_worker()

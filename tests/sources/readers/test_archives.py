@@ -126,6 +126,33 @@ def test_an_unreadable_entry_does_not_affect_the_others(tmp_path: Path) -> None:
     assert isinstance(readable, Article)
 
 
+@pytest.mark.parametrize("method", [9, 99])  # Deflate64, and AES
+@pytest.mark.parametrize("in_local_header", [False, True])
+def test_an_entry_of_an_unsupported_compression_does_not_affect_the_others(
+    tmp_path: Path, method: int, in_local_header: bool
+) -> None:
+    content = bytearray(build_zip({"a.txt": "packed", "z.txt": NEWS}))
+    content[content.index(b"PK\1\2") + 10] = method
+    if in_local_header:
+        content[8] = method
+    skipped, article = read_source(write_file(tmp_path, "a.zip", bytes(content)))
+    assert isinstance(skipped, Skipped)
+    assert skipped.path == "a.zip/a.txt"
+    assert str(skipped.reason).startswith("it cannot be unpacked: ")
+    assert isinstance(article, Article)
+    assert article.id == "a.zip/z.txt"
+
+
+def test_an_entry_without_a_valid_header_does_not_affect_the_others(tmp_path: Path) -> None:
+    content = bytearray(build_zip({"a.txt": "packed", "z.txt": NEWS}))
+    content[0] = 0
+    skipped, article = read_source(write_file(tmp_path, "a.zip", bytes(content)))
+    assert isinstance(skipped, Skipped)
+    assert skipped.path == "a.zip/a.txt"
+    assert str(skipped.reason) == "it cannot be unpacked: Bad magic number for file header"
+    assert isinstance(article, Article)
+
+
 def test_an_encrypted_entry_is_skipped_with_a_reason(tmp_path: Path) -> None:
     content = bytearray(build_zip({"a.txt": NEWS}))
     content[6] |= 1  # the flag is in the local header and in the central directory
