@@ -42,26 +42,23 @@ def answer_to(page: Page, question: str) -> Locator:
 
 def test_a_quotation_and_the_reason_for_a_rejected_sentence_are_in_german(german: Page) -> None:
     answer = answer_to(german, BRIDGE)
-    text = answer.locator(".text")
-    expect(text).to_contain_text("„The harbour bridge of Lindow is 412 metres long")
-    expect(text).to_contain_text("“, heißt es in Harbour bridge of Lindow opens to traffic")
-    expect(text).not_to_contain_text("says")
+    expect(answer.locator(".text")).to_contain_text("412")
     answer.locator("summary").first.click()
     expect(answer.locator("li")).to_have_text(
-        f"{FALSE_DRAFT} im Widerspruch zur Quelle: statt „512“ steht dort „412“"
+        f"{FALSE_DRAFT} nicht belegt: „512“ kommt dort nicht vor"
     )
+    quotation = answer_to(german, "How was the missing globe found?").locator(".text")
+    expect(quotation).to_contain_text(re.compile(r"„.+“"))
+    expect(quotation).not_to_contain_text("says")
 
 
 def test_a_refusal_and_the_suggested_questions_are_in_german(german: Page) -> None:
     examples = german.locator("#examples button:visible")
     expect(examples.first).to_have_text("„Harbour bridge of Lindow opens to traffic“: Details?")
     question = "Which chess opening does the grandmaster prefer?"
-    answer = answer_to(german, question)
-    expect(answer.locator(".text")).to_have_text(
-        f"Die Artikel scheinen „{question}“ nicht zu beantworten. Die ähnlichsten Textstellen werden"
-        " dazu angezeigt."
-    )
-    expect(examples.first).to_have_text(re.compile(r"^„.+“: Details\?$"))
+    text = answer_to(german, question).locator(".text")
+    expect(text).to_contain_text(f"Die Artikel scheinen „{question}“ nicht zu beantworten.")
+    expect(text).not_to_contain_text("Nearest")
 
 
 def test_a_reply_to_small_talk_is_in_german(german: Page) -> None:

@@ -107,8 +107,9 @@ def test_a_draft_is_shown_as_unchecked_and_unsupported_sentences_are_struck_out(
     expect(page.get_by_test_id("bot")).to_contain_text(
         "Each sentence is checked", timeout=ANSWER_MS
     )
-    expect(answer(page).locator(".text")).to_contain_text(
-        "The bridge is 412 metres long. [1] “The harbour bridge of Lindow is 412 metres"
+    expect(answer(page).locator(".text")).to_contain_text("The bridge is 412 metres long. [1]")
+    expect(answer(page).locator("blockquote")).to_contain_text(
+        "“The harbour bridge of Lindow is 412 metres"
     )
     expect(answer(page)).to_contain_text("1 of 2 written sentences supported")
     rejected = answer(page).locator("details.struck")
@@ -118,11 +119,14 @@ def test_a_draft_is_shown_as_unchecked_and_unsupported_sentences_are_struck_out(
     expect(rejected.locator("li")).to_contain_text("“Rembrandt” does not stand there")
 
 
-def test_a_quotation_that_replaces_a_draft_is_labelled(page: Page, script: Script) -> None:
+def test_the_readers_answer_that_replaces_a_draft_is_labelled_and_quoted(
+    page: Page, script: Script
+) -> None:
     scripted = script("It was painted by Rembrandt.", 0.05)
     open_page(page, scripted.url)
     ask(page, "How long is the harbour bridge of Lindow?")
-    expect(answer(page)).to_contain_text("Quoted from the articles, because they did not support")
+    expect(answer(page)).to_contain_text("Checked: the articles say this")
+    expect(answer(page).locator(".text")).to_contain_text("412 metres")
     expect(answer(page).locator("blockquote")).to_contain_text(
         "“The harbour bridge of Lindow is 412"
     )
