@@ -218,6 +218,12 @@ class ArticleFilter:
     since: str = ""
     until: str = ""
 
+    def within(self, since: str, until: str) -> "ArticleFilter":
+        """Return the filter restricted further to a period, whose ends may be empty."""
+        ends = [end for end in (self.until, until) if end]
+        last = min(ends, key=lambda end: end.ljust(len("2024-05-31"), "~"), default="")
+        return ArticleFilter(self.sources, max(self.since, since), last)
+
 
 ALL_ARTICLES = ArticleFilter()
 

@@ -5,7 +5,7 @@ They are answered from the index, exactly, and never with a figure from the text
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rag.answering.citations import CitedSentence
@@ -20,7 +20,7 @@ from rag.store.browse import (
 from rag.store.reader import IndexReader
 from rag.text.sentences import sentences
 from rag.text.tokens import STOP_WORDS, words
-from rag.types import ArticleFilter, Excerpt, Sentence, Verdict, excerpt_of
+from rag.types import ALL_ARTICLES, ArticleFilter, Excerpt, Sentence, Verdict, excerpt_of
 from rag.wording import Phrase, phrase
 
 MAX_LISTED = 10
@@ -57,13 +57,12 @@ class CatalogueResult:
     Attributes:
         query: The question.
         count: The number of articles.
-        articles: The first of them, at most `MAX_LISTED`.
-        mentions: Where each of `articles` mentions the first phrase; its beginning if there is none.
+        mentions: Where each of the first of them, at most `MAX_LISTED`, mentions the first phrase; its
+            first sentence if there is no phrase.
     """
 
     query: CatalogueQuery
     count: int
-    articles: tuple[ArticleSummary, ...]
     mentions: tuple[Excerpt, ...]
 
 
@@ -117,17 +116,25 @@ _TIME_WORDS = re.compile(
 )
 
 
-def parse_catalogue_query(question: str, subject: str, publishers: Sequence[str]) -> CatalogueQuery:
+def parse_catalogue_query(
+    question: str,
+    subject: str,
+    publishers: Sequence[str],
+    article_filter: ArticleFilter = ALL_ARTICLES,
+) -> CatalogueQuery:
     """Return what a question about the collection asks for.
 
     Args:
         question: The question.
         subject: What follows "articles" in it.
-        publishers: The sources that the articles name.
+        publishers: The sources that the question may name.
+        article_filter: Restricts the articles, besides the question.
     """
     publisher = next((p for p in publishers if _contains(subject, p)), None)
     period = find_period(subject) or Period("", "")
-    article_filter = ArticleFilter((publisher,) if publisher else (), period.since, period.until)
+    article_filter = article_filter.within(*period)
+    if publisher:
+        article_filter = replace(article_filter, sources=(publisher,))
     if _EXTREMES.search(question):
         return CatalogueQuery(Selection.OLDEST_AND_NEWEST, (), article_filter)
     topic = _TIME_WORDS.sub("", subject) if period != Period("", "") else subject
@@ -146,25 +153,30 @@ def parse_catalogue_query(question: str, subject: str, publishers: Sequence[str]
     return CatalogueQuery(Selection.MENTIONING, phrases, article_filter)
 
 
-def run_catalogue_query(index: IndexReader, question: str, subject: str) -> CatalogueResult:
+def run_catalogue_query(
+    index: IndexReader,
+    question: str,
+    subject: str,
+    article_filter: ArticleFilter = ALL_ARTICLES,
+) -> CatalogueResult:
     """Answer a question about the collection.
 
     Args:
         index: The index.
         question: The question.
         subject: What follows "articles" in it.
+        article_filter: Restricts the articles, besides the question.
     """
-    query = parse_catalogue_query(question, subject, list_publishers(index))
+    publishers = article_filter.sources or list_publishers(index)
+    query = parse_catalogue_query(question, subject, publishers, article_filter)
     if query.selection is Selection.MENTIONING:
         mentions = find_mentions(index, query.phrases, query.article_filter)
-        listed = mentions[:MAX_LISTED]
-        summaries = tuple(ArticleSummary(m.article_id, m.title, m.date, m.source) for m in listed)
-        return CatalogueResult(query, len(mentions), summaries, tuple(listed))
+        return CatalogueResult(query, len(mentions), tuple(mentions[:MAX_LISTED]))
     oldest, count = list_articles(index, "", query.article_filter, ArticleSort.OLDEST, MAX_LISTED)
     if query.selection is Selection.OLDEST_AND_NEWEST:
         newest, _ = list_articles(index, "", query.article_filter, ArticleSort.NEWEST, 1)
         oldest = [*oldest[:1], *newest]
-    return CatalogueResult(query, count, tuple(oldest), tuple(_beginning(index, a) for a in oldest))
+    return CatalogueResult(query, count, tuple(_beginning(index, each) for each in oldest))
 
 
 def _contains(text: str, phrase: str) -> bool:

@@ -30,6 +30,7 @@ from rag.answering.strategies import (
     answer_from_openings,
     finish,
     refuse,
+    related_hits,
     relevance,
 )
 from rag.answering.verify import Verifier
@@ -48,6 +49,7 @@ from rag.timing import Phase, PhaseTimer
 from rag.types import (
     ALL_ARTICLES,
     Answer,
+    Article,
     ArticleFilter,
     Evidence,
     Excerpt,
@@ -302,45 +304,46 @@ class Chatbot:
             return
         with timer.measure(Phase.STANDALONE_QUESTION):
             query = followup.contextualize(valid_question, history, retriever.index.idf)
-        spelt, corrections = correct_spelling(
-            query.question, retriever.index, self.encoder.count_tokens
-        )
-        query = replace(query, question=spelt)
-        plan = plan_question(query.question)
-        answer = replace(self._new_answer(question, query), kind=plan.kind, corrections=corrections)
-        if plan.kind in (QuestionKind.ARTICLE_COUNT, QuestionKind.ARTICLE_LIST):
-            yield answer_from_catalogue(answer, query.question, plan, retriever.index, timer)
-            return
-        if plan.kind is QuestionKind.PERIOD and plan.period is not None:
-            yield answer_about_period(answer, plan.period, retriever.index, article_filter, timer)
-            return
+        answer = self._new_answer(question, query)
         if query.context_terms and not self.problem and self._generator.profile.can_rewrite:
             with suppress(GeneratorCrashed):  # then the query stays as it is
                 query = yield from self._rewrite(query, history, answer, timer)
-        search = _Search(retriever, article_filter, extra_index, timer)
+        index = retriever.index
+        spelt, corrections = correct_spelling(query.question, index, self.encoder.count_tokens)
+        query = replace(query, question=spelt)
+        plan = plan_question(query.question)
+        answer = replace(
+            answer, standalone_question=query.text, kind=plan.kind, corrections=corrections
+        )
+        if plan.kind in (QuestionKind.ARTICLE_COUNT, QuestionKind.ARTICLE_LIST):
+            yield answer_from_catalogue(answer, plan, query.question, index, article_filter, timer)
+            return
+        if plan.kind is QuestionKind.PERIOD and plan.period is not None:
+            yield answer_about_period(answer, plan.period, index, article_filter, timer)
+            return
+        search = _Search(retriever, self._reranker, article_filter, extra_index, timer)
         if plan.kind in (QuestionKind.SUMMARY, QuestionKind.OVERVIEW, QuestionKind.LATEST):
             yield from self._answer_from_openings(answer, plan, query, search)
             return
         parts = [self._find_part(part, plan.kind, search) for part in _queries(plan, query)]
         answer = replace(
             answer,
-            standalone_question=query.text,
             parts=plan.parts if len(plan.parts) > 1 else (),
             hits=_numbered(hit for part in parts for hit in part.hits),
             confidence=max(part.confidence for part in parts),
             timings=Timings(retrieve_s=timer.total_s, stages=timer.stages()),
         )
         yield answer
-        context = AnswerContext(plan, parts, self._threshold(retriever.index), timer)
+        context = AnswerContext(query, plan, parts, self._threshold(index), timer)
         yield from self._writer.write(answer, context)
 
     def _find_part(self, query: SearchQuery, kind: QuestionKind, search: "_Search") -> Part:
-        hits = search.hits(query, self._reranker)
+        hits = search.hits(query)
         with search.timer.measure(Phase.WEIGH_EVIDENCE):
             idf = search.retriever.index.idf
             evidence = find_evidence(query, hits, self._reader, idf)
         confidence = best_score(evidence)
-        if kind in QUOTED_KINDS and hits:
+        if kind in QUOTED_KINDS and evidence:
             confidence = max(confidence, relevance(query, hits[0], idf))
         return Part(query, hits, evidence, confidence)
 
@@ -349,21 +352,21 @@ class Chatbot:
     ) -> Iterator[Answer]:
         """Yield a summary or overview of the articles about the subject, or a refusal."""
         subject = replace(query, question=plan.subject or query.question)
-        hits = search.hits(subject, self._reranker)
-        index = search.retriever.index
-        confidence = relevance(subject, hits[0], index.idf) if hits else 0.0
+        hits = search.hits(subject)
+        idf = search.retriever.index.idf
+        confidence = relevance(subject, hits[0], idf) if hits else 0.0
         answer = replace(
             answer,
-            standalone_question=query.text,
             hits=tuple(hits),
             confidence=confidence,
             timings=Timings(retrieve_s=search.timer.total_s, stages=search.timer.stages()),
         )
         yield answer
-        if confidence < MIN_RELEVANCE:
+        articles = search.articles(related_hits(subject, hits, idf)) if hits else []
+        if confidence < MIN_RELEVANCE or not articles:
             yield refuse(answer, query, hits, search.timer)
             return
-        yield answer_from_openings(answer, plan, subject, hits, index, search.timer)
+        yield answer_from_openings(answer, plan.kind, articles, search.timer)
 
     def suggest_questions(
         self,
@@ -445,24 +448,35 @@ class _Search:
 
     Attributes:
         retriever: Searches the chatbot's index.
+        reranker: Reorders the hits of the other index.
         article_filter: Restricts the articles of the chatbot's index.
         extra_index: The other index.
         timer: Runs since the question was asked.
     """
 
     retriever: Retriever
+    reranker: Reranker | None
     article_filter: ArticleFilter
     extra_index: IndexReader | None
     timer: PhaseTimer
 
-    def hits(self, query: SearchQuery, reranker: Reranker | None) -> list[Hit]:
+    def hits(self, query: SearchQuery) -> list[Hit]:
         """Return the hits of both indexes, best first."""
         hits = self.retriever.retrieve(query, DEFAULT_TOP_K, self.article_filter, self.timer)
         if self.extra_index is None:
             return hits
-        extra_retriever = Retriever(self.extra_index, self.retriever.encoder, reranker)
+        extra_retriever = Retriever(self.extra_index, self.retriever.encoder, self.reranker)
         extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=self.timer)
         return _merge_hits(hits, map(_from_uploads, extra_hits))
+
+    def articles(self, hits: Sequence[Hit]) -> list[Article]:
+        """Return the articles of the hits of the chatbot's index, in the same order."""
+        found = (
+            self.retriever.index.article(hit.passage.article_id)
+            for hit in hits
+            if hit.passage.origin is Origin.INDEX
+        )
+        return [article for article in found if article is not None]
 
 
 def _queries(plan: QuestionPlan, query: SearchQuery) -> list[SearchQuery]:

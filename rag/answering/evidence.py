@@ -19,7 +19,7 @@ from rag.models.reading.reader import AnswerSpan, PassageReading, ReadablePassag
 from rag.text.chunking import full_heading
 from rag.text.sentences import sentences
 from rag.text.tokens import PRONOUNS, QUESTION_WORDS, Idf, terms, words
-from rag.types import ArticleRef, Evidence, Excerpt, Hit, SearchQuery
+from rag.types import ArticleRef, Evidence, Excerpt, Hit, SearchQuery, excerpt_part
 
 
 class Features(NamedTuple):
@@ -160,11 +160,12 @@ def find_evidence(
 
 def read_hits(question: str, hits: Sequence[Hit], reader: Reader) -> list[PassageReading]:
     """Return what the reader finds in each hit."""
-    passages = [
-        ReadablePassage(full_heading(hit.passage.title, hit.passage.date), hit.passage.text)
-        for hit in hits
-    ]
-    return reader.read(question, passages)
+    return reader.read(question, [readable_passage(hit.passage) for hit in hits])
+
+
+def readable_passage(passage: Excerpt) -> ReadablePassage:
+    """Return a passage with the heading of its article, as the reader reads it."""
+    return ReadablePassage(full_heading(passage.title, passage.date), passage.text)
 
 
 def _score_sentences(question: Question, hit: Hit, reading: PassageReading) -> Iterator[Evidence]:
@@ -206,7 +207,7 @@ def _answer(passage: Excerpt, sentence: _Sentence, span: AnswerSpan) -> Excerpt:
         start = qualifier.start() if qualifier else start
         unit = _UNIT.match(text[end : sentence.end]) if text[end - 1].isdigit() else None
         end += unit.end() if unit else 0
-    return _part(passage, start, text[start:end])
+    return excerpt_part(passage, start, end)
 
 
 def disagree(question: str, best: Evidence, other: Evidence) -> bool:
@@ -249,14 +250,16 @@ def _sentences(passage: Excerpt) -> Iterator[_Sentence]:
     texts = ["", *(passage.text[start:end] for start, end in spans), ""]  # each has two neighbours
     sentence_terms = [terms(text) for text in texts]
     heading_terms = terms(full_heading(passage.title, passage.date))
-    for number, (start, _) in enumerate(spans, start=1):
+    for number, (start, end) in enumerate(spans, start=1):
         text = texts[number]
         preceding = None
         if number > 1 and not PRONOUNS.isdisjoint(words(text)[:2]):
-            preceding = _part(passage, spans[number - 2][0], texts[number - 1])
+            preceding = excerpt_part(passage, *spans[number - 2])
         yield _Sentence(
             start=start,
-            excerpt=replace(_part(passage, start, text), duplicates=_duplicates(passage, text)),
+            excerpt=replace(
+                excerpt_part(passage, start, end), duplicates=_duplicates(passage, text)
+            ),
             nearby_terms=set().union(heading_terms, *sentence_terms[number - 1 : number + 2]),
             preceding=preceding,
         )
@@ -265,9 +268,8 @@ def _sentences(passage: Excerpt) -> Iterator[_Sentence]:
 def _duplicates(passage: Excerpt, text: str) -> tuple[Excerpt, ...]:
     """The sentence in the passage's duplicates, where these contain it verbatim."""
     offsets = ((duplicate, duplicate.text.find(text)) for duplicate in passage.duplicates)
-    return tuple(_part(duplicate, offset, text) for duplicate, offset in offsets if offset >= 0)
-
-
-def _part(passage: Excerpt, offset: int, text: str) -> Excerpt:
-    start = passage.start + offset
-    return replace(passage, start=start, end=start + len(text), text=text)
+    return tuple(
+        excerpt_part(duplicate, offset, offset + len(text))
+        for duplicate, offset in offsets
+        if offset >= 0
+    )

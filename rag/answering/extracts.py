@@ -13,7 +13,6 @@ MAX_WORDS = {
     QuestionKind.KEYWORDS: 60,
     QuestionKind.COMPARISON: 100,
     QuestionKind.YES_NO: 36,
-    QuestionKind.LOOKUP: 40,
 }
 """Most words that are quoted for a kind of question, unless the best sentence alone is longer."""
 

@@ -1,7 +1,7 @@
-"""Summaries and overviews: the sentences with which articles open, and the key sentences of one.
+"""Summaries and overviews: the sentences with which articles open.
 
 News puts what matters first: the opening sentences are a baseline that few extractive methods beat
-(Nenkova 2005, "Automatic text summarization of newswire"). docs/measurements.md compares.
+(Nenkova 2005, "Automatic text summarization of newswire").
 """
 
 from collections.abc import Sequence

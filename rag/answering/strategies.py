@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 
 from rag.answering import catalogue, extracts, openings
 from rag.answering.citations import CitedSentence, CitedText, number_citations
-from rag.answering.evidence import disagree
+from rag.answering.evidence import disagree, readable_passage
 from rag.answering.question_type import QuestionPlan
 from rag.answering.quote import quote, quote_each
 from rag.answering.refusal import build_refusal
 from rag.answering.temporal import Period
-from rag.answering.verify import Verifier, readable
+from rag.answering.verify import Verifier
 from rag.errors import GeneratorCrashed
 from rag.models.embedding.encoder import Encoder
 from rag.models.generation import prompts
@@ -42,7 +42,6 @@ from rag.types import (
     Hit,
     Mode,
     Notice,
-    Origin,
     Prompt,
     QuestionKind,
     Refusal,
@@ -50,8 +49,9 @@ from rag.types import (
     Sentence,
     Stage,
     Verdict,
+    excerpt_part,
 )
-from rag.wording import Phrase, phrase
+from rag.wording import phrase
 
 MIN_VERDICT = 0.8
 """Probability from which on the judge's "supported" or "contradicted" becomes "Yes." or "No."."""
@@ -94,20 +94,18 @@ class AnswerContext:
     """What an answer is made from.
 
     Attributes:
-        plan: What kind of answer the question asks for.
+        query: The standalone question.
+        plan: What kind of answer it asks for.
         parts: What was found for each part of the question.
         threshold: The confidence below which the question is refused.
         timer: Runs since the question was asked.
     """
 
+    query: SearchQuery
     plan: QuestionPlan
     parts: Sequence[Part]
     threshold: float
     timer: PhaseTimer
-
-    @property
-    def query(self) -> SearchQuery:
-        return self.parts[0].query
 
     @property
     def hits(self) -> list[Hit]:
@@ -137,8 +135,7 @@ class AnswerWriter:
             context: What the answer is made from.
         """
         if answer.confidence < context.threshold:
-            refusal = build_refusal(context.query, context.hits, context.evidence)
-            yield finish(replace(answer, refusal=refusal), context.timer)
+            yield refuse(answer, context.query, context.hits, context.timer, context.evidence)
             return
         if self._generator.problem:
             answer = replace(answer, notice=Notice.GENERATOR_OFF)
@@ -193,20 +190,17 @@ class AnswerWriter:
         if best.answer is not None and is_sure and _is_short(best.answer.text):
             text = _as_sentence(best.answer.text)
             passage = extracts.passage_with(best.sentence, part.hits)
-            verdict = self._verifier.verify(text, part.query.text, [passage]).verdict
-            if verdict is not Verdict.CONTRADICTED:
-                return [
-                    CitedSentence(
-                        Sentence(text, Verdict.SUPPORTED), (_with_preceding(best, passage),)
-                    )
-                ]
+            result = self._verifier.verify(text, part.query.text, [passage])
+            if result.verdict is Verdict.SUPPORTED:
+                source = _with_preceding(best, passage)
+                return [CitedSentence(Sentence(text, Verdict.SUPPORTED), (source,))]
         return [quote(best.sentence)]
 
     def _yes_or_no(self, part: Part) -> list[CitedSentence]:
         """Return "Yes." or "No." where the judge is sure, and the sentence that decides it."""
         question = part.query.text
         passages = [hit.passage for hit in part.hits[:MAX_JUDGED_PASSAGES]]
-        scores = self._verifier.judge.judge(question, list(map(readable, passages)))
+        scores = self._verifier.judge.judge(question, list(map(readable_passage, passages)))
         sure, best = max(
             enumerate(scores), key=lambda pair: max(pair[1].supported, pair[1].contradicted)
         )
@@ -269,31 +263,20 @@ class AnswerWriter:
 
 
 def answer_from_openings(
-    answer: Answer,
-    plan: QuestionPlan,
-    subject: SearchQuery,
-    hits: Sequence[Hit],
-    index: IndexReader,
-    timer: PhaseTimer,
+    answer: Answer, kind: QuestionKind, articles: Sequence[Article], timer: PhaseTimer
 ) -> Answer:
     """Return a summary of the best article, or an overview of the best ones.
 
     Args:
         answer: The answer so far.
-        plan: What kind of answer the question asks for.
-        subject: What it is about.
-        hits: The passages retrieved for that, at least one.
-        index: The index with the articles.
+        kind: SUMMARY, OVERVIEW or LATEST.
+        articles: The articles about the subject, at least one, best first.
         timer: Runs since the question was asked.
     """
-    with timer.measure(Phase.CHECK):
-        articles = related_articles(subject, hits, index)
-        match plan.kind:
-            case QuestionKind.SUMMARY:
-                cited = [quote(openings.opening(articles[0], openings.SUMMARY_WORDS))]
-            case _:
-                newest_first = plan.kind is QuestionKind.LATEST
-                cited = openings.overview(articles, newest_first=newest_first)
+    if kind is QuestionKind.SUMMARY:
+        cited = [quote(openings.opening(articles[0], openings.SUMMARY_WORDS))]
+    else:
+        cited = openings.overview(articles, newest_first=kind is QuestionKind.LATEST)
     return finish(with_sentences(answer, cited), timer)
 
 
@@ -306,7 +289,7 @@ def answer_about_period(
 ) -> Answer:
     """Return what the articles of a period report, or that there are none."""
     with timer.measure(Phase.GATHER_HITS):
-        dated = replace(article_filter, since=period.since, until=period.until)
+        dated = article_filter.within(*period)
         listed, _ = list_articles(index, "", dated, ArticleSort.OLDEST, openings.PERIOD_ARTICLES)
         found = [index.article(summary.id) for summary in listed]
         articles = [article for article in found if article is not None]
@@ -319,11 +302,16 @@ def answer_about_period(
 
 
 def answer_from_catalogue(
-    answer: Answer, question: str, plan: QuestionPlan, index: IndexReader, timer: PhaseTimer
+    answer: Answer,
+    plan: QuestionPlan,
+    question: str,
+    index: IndexReader,
+    article_filter: ArticleFilter,
+    timer: PhaseTimer,
 ) -> Answer:
     """Return how many articles there are or mention something, or which."""
     with timer.measure(Phase.GATHER_HITS):
-        result = catalogue.run_catalogue_query(index, question, plan.subject)
+        result = catalogue.run_catalogue_query(index, question, plan.subject, article_filter)
     sentences_with_sources = catalogue.describe(
         result, names=plan.kind is QuestionKind.ARTICLE_LIST
     )
@@ -331,18 +319,12 @@ def answer_from_catalogue(
     return finish(with_sentences(answer, sentences_with_sources), timer)
 
 
-def related_articles(
-    subject: SearchQuery, hits: Sequence[Hit], index: IndexReader
-) -> list[Article]:
-    """Return the articles of the hits that are about as relevant as the best hit, each once."""
-    best = relevance(subject, hits[0], index.idf)
-    related = dict.fromkeys(
-        hit.passage.article
-        for hit in hits
-        if relevance(subject, hit, index.idf) >= MIN_RELATED_RELEVANCE * best
-    )
-    found = [index.article(ref.id) for ref in related if ref.origin is Origin.INDEX]
-    return [article for article in found if article is not None]
+def related_hits(subject: SearchQuery, hits: Sequence[Hit], idf: Idf) -> list[Hit]:
+    """Return the best hit of each article that is about as relevant as the best hit, best first."""
+    least = MIN_RELATED_RELEVANCE * relevance(subject, hits[0], idf)
+    best_of_article = {hit.passage.article: hit for hit in reversed(hits)}
+    unique = sorted(best_of_article.values(), key=lambda hit: hit.rank)
+    return [hit for hit in unique if relevance(subject, hit, idf) >= least]
 
 
 def relevance(subject: SearchQuery, hit: Hit, idf: Idf) -> float:
@@ -379,14 +361,8 @@ def _with_preceding(evidence: Evidence, passage: Excerpt) -> Excerpt:
     """Return the sentence with the one before it that it refers to."""
     if evidence.preceding is None:
         return evidence.sentence
-    start, end = evidence.preceding.start - passage.start, evidence.sentence.end - passage.start
-    return replace(
-        passage,
-        start=passage.start + start,
-        end=passage.start + end,
-        text=passage.text[start:end],
-        duplicates=(),
-    )
+    offset = passage.start
+    return excerpt_part(passage, evidence.preceding.start - offset, evidence.sentence.end - offset)
 
 
 def _is_short(text: str) -> bool:
@@ -423,10 +399,15 @@ def compose_prompt(
     return prompts.compose(query.text, sources, profile, generator.count_tokens, max_tokens)
 
 
-def refuse(answer: Answer, query: SearchQuery, hits: Sequence[Hit], timer: PhaseTimer) -> Answer:
+def refuse(
+    answer: Answer,
+    query: SearchQuery,
+    hits: Sequence[Hit],
+    timer: PhaseTimer,
+    evidence: Sequence[Evidence] = (),
+) -> Answer:
     """Return the answer, completed as a refusal."""
-    refusal: Phrase = build_refusal(query, hits)
-    return finish(replace(answer, refusal=refusal), timer)
+    return finish(replace(answer, refusal=build_refusal(query, hits, evidence)), timer)
 
 
 def finish(answer: Answer, timer: PhaseTimer) -> Answer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from rag.answering.citations import CitedSentence, CitedText, number_citations
+from rag.answering.evidence import readable_passage
 from rag.models.reading.reader import ReadablePassage
 from rag.text.chunking import full_heading
 from rag.text.numerals import digits
@@ -111,7 +112,9 @@ class Verifier:
             word = missing_word(sentence, question, passages[0]) if passages else ""
             reason = phrase(Reason.WORD_MISSING, word=word) if word else phrase(Reason.NOT_SAID)
             return ClaimVerdict(Verdict.UNSUPPORTED, reason=reason)
-        scores = self.judge.judge(as_claim(sentence, question), list(map(readable, candidates)))
+        scores = self.judge.judge(
+            as_claim(sentence, question), list(map(readable_passage, candidates))
+        )
         best, passage = max(
             zip(scores, candidates, strict=True), key=lambda pair: pair[0].supported
         )
@@ -122,11 +125,6 @@ class Verifier:
             reason = phrase(Reason.OPPOSITE_SAID)
             return ClaimVerdict(Verdict.CONTRADICTED, reason=reason)
         return ClaimVerdict(Verdict.UNSUPPORTED, reason=phrase(Reason.NOT_SAID))
-
-
-def readable(passage: Excerpt) -> ReadablePassage:
-    """Return a passage with the heading of its article, as the reader reads it."""
-    return ReadablePassage(full_heading(passage.title, passage.date), passage.text)
 
 
 def as_claim(sentence: str, question: str) -> str:

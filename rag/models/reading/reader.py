@@ -123,14 +123,12 @@ class Reader:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        model = self._model.get()
-        encodings = _encode_pairs(model.tokenizer, question, passages)
-        with single_threaded_pool() as pool:
-            scores = pool.map(lambda encoding: _compute(model.network, encoding), encodings)
-            return [
-                _find_spans(encoding, readings, len(_context(passage)) - len(passage.text))
-                for encoding, readings, passage in zip(encodings, scores, passages, strict=True)
-            ]
+        return [
+            _find_spans(encoding, scores, len(_context(passage)) - len(passage.text))
+            for passage, (encoding, scores) in zip(
+                passages, self._score_pairs(question, passages), strict=True
+            )
+        ]
 
     def judge(self, claim: str, passages: Sequence[ReadablePassage]) -> list[ClaimScores]:
         """Judge a claim by each of several passages.
@@ -145,11 +143,21 @@ class Reader:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        model = self._model.get()
-        encodings = _encode_pairs(model.tokenizer, claim, passages)
+        return [
+            ClaimScores(*scores.claims[0].softmax(0).tolist())
+            for _, scores in self._score_pairs(claim, passages)
+        ]
+
+    def _score_pairs(
+        self, text: str, passages: Sequence[ReadablePassage]
+    ) -> "list[tuple[Encoding, Readings]]":
+        """Return the tokens and the network's scores of a question or claim with each passage."""
+        network, tokenizer = self._model.get()
+        first = text[:MAX_QUESTION_CHARACTERS]
+        encodings = [tokenizer.encode(first, _context(passage)) for passage in passages]
         with single_threaded_pool() as pool:
-            scores = pool.map(lambda encoding: _compute(model.network, encoding), encodings)
-            return [ClaimScores(*readings.claims[0].softmax(0).tolist()) for readings in scores]
+            scores = list(pool.map(lambda encoding: _compute(network, encoding), encodings))
+        return list(zip(encodings, scores, strict=True))
 
     def _load(self) -> _Loaded:
         from safetensors import SafetensorError
@@ -191,13 +199,6 @@ def _load_network(weights: Path, encoder_folder: Path) -> "ReadingNetwork":
 
 def _context(passage: ReadablePassage) -> str:
     return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text
-
-
-def _encode_pairs(
-    tokenizer: "Tokenizer", text: str, passages: Sequence[ReadablePassage]
-) -> "list[Encoding]":
-    first = text[:MAX_QUESTION_CHARACTERS]
-    return [tokenizer.encode(first, _context(passage)) for passage in passages]
 
 
 def _compute(network: "ReadingNetwork", encoding: "Encoding") -> "Readings":
