@@ -15,6 +15,7 @@ from rag.answering.loading import (
     build_reranker,
     check_memory,
 )
+from rag.answering.openings import FoundArticle
 from rag.answering.question import validate_question
 from rag.answering.question_type import QuestionPlan, plan_question
 from rag.answering.refusal import without_refusals
@@ -49,7 +50,6 @@ from rag.timing import Phase, PhaseTimer
 from rag.types import (
     ALL_ARTICLES,
     Answer,
-    Article,
     ArticleFilter,
     Evidence,
     Excerpt,
@@ -469,14 +469,16 @@ class _Search:
         extra_hits = extra_retriever.retrieve(query, DEFAULT_TOP_K, timer=self.timer)
         return _merge_hits(hits, map(_from_uploads, extra_hits))
 
-    def articles(self, hits: Sequence[Hit]) -> list[Article]:
-        """Return the articles of the hits of the chatbot's index, in the same order."""
-        found = (
-            self.retriever.index.article(hit.passage.article_id)
-            for hit in hits
-            if hit.passage.origin is Origin.INDEX
-        )
-        return [article for article in found if article is not None]
+    def articles(self, hits: Sequence[Hit]) -> list[FoundArticle]:
+        """Return the articles of the hits, in the same order."""
+        indexes = {Origin.INDEX: self.retriever.index, Origin.UPLOADS: self.extra_index}
+        found = []
+        for origin, article_id in (hit.passage.article for hit in hits):
+            index = indexes[origin]
+            article = index.article(article_id) if index else None
+            if article is not None:  # else the uploads have just been removed
+                found.append(FoundArticle(article, origin))
+        return found
 
 
 def _queries(plan: QuestionPlan, query: SearchQuery) -> list[SearchQuery]:

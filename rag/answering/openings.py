@@ -5,12 +5,14 @@ News puts what matters first: the opening sentences are a baseline that few extr
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from rag.answering.citations import CitedSentence
 from rag.answering.quote import quote, quote_dated, quote_each
 from rag.text.sentences import sentences
 from rag.text.tokens import words
-from rag.types import Article, Excerpt, excerpt_of
+from rag.types import Article, Excerpt, Origin, excerpt_of
 
 SUMMARY_WORDS = 112
 """Most words of a summary."""
@@ -47,20 +49,29 @@ def opening(article: Article, max_words: int) -> Excerpt:
     return excerpt_of(article, first or 0, last or len(article.text))
 
 
-def overview(articles: Sequence[Article], *, newest_first: bool) -> list[CitedSentence]:
+class FoundArticle(NamedTuple):
+    """An article, and the index that it comes from."""
+
+    article: Article
+    origin: Origin = Origin.INDEX
+
+    def opening(self, max_words: int) -> Excerpt:
+        """Return its opening (see `opening`)."""
+        return replace(opening(self.article, max_words), origin=self.origin)
+
+
+def overview(found: Sequence[FoundArticle], *, newest_first: bool) -> list[CitedSentence]:
     """Return the openings of two articles, or of one if there is no other, in the order of their dates.
 
     Args:
-        articles: The articles, best first.
+        found: The articles, best first.
         newest_first: Whether the newest articles are chosen, and come first.
     """
     if newest_first:
-        articles = sorted(articles, key=lambda article: article.date or "", reverse=True)
-    if len(articles) == 1:
-        return [quote(opening(articles[0], sum(OVERVIEW_WORDS)))]
-    openings = [
-        opening(article, limit) for article, limit in zip(articles, OVERVIEW_WORDS, strict=False)
-    ]
+        found = sorted(found, key=lambda each: each.article.date or "", reverse=True)
+    if len(found) == 1:
+        return [quote(found[0].opening(sum(OVERVIEW_WORDS)))]
+    openings = [each.opening(limit) for each, limit in zip(found, OVERVIEW_WORDS, strict=False)]
     openings.sort(key=lambda excerpt: excerpt.date or "", reverse=newest_first)
     return quote_each(openings)
 

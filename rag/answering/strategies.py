@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from rag.answering import catalogue, extracts, openings
 from rag.answering.citations import CitedSentence, CitedText, number_citations
 from rag.answering.evidence import disagree, readable_passage
+from rag.answering.openings import FoundArticle
 from rag.answering.question_type import QuestionPlan
 from rag.answering.quote import quote, quote_each
 from rag.answering.refusal import build_refusal
@@ -35,7 +36,6 @@ from rag.text.tokens import Idf, terms, words
 from rag.timing import Phase, PhaseTimer
 from rag.types import (
     Answer,
-    Article,
     ArticleFilter,
     Evidence,
     Excerpt,
@@ -263,20 +263,20 @@ class AnswerWriter:
 
 
 def answer_from_openings(
-    answer: Answer, kind: QuestionKind, articles: Sequence[Article], timer: PhaseTimer
+    answer: Answer, kind: QuestionKind, found: Sequence[FoundArticle], timer: PhaseTimer
 ) -> Answer:
     """Return a summary of the best article, or an overview of the best ones.
 
     Args:
         answer: The answer so far.
         kind: SUMMARY, OVERVIEW or LATEST.
-        articles: The articles about the subject, at least one, best first.
+        found: The articles about the subject, at least one, best first.
         timer: Runs since the question was asked.
     """
     if kind is QuestionKind.SUMMARY:
-        cited = [quote(openings.opening(articles[0], openings.SUMMARY_WORDS))]
+        cited = [quote(found[0].opening(openings.SUMMARY_WORDS))]
     else:
-        cited = openings.overview(articles, newest_first=kind is QuestionKind.LATEST)
+        cited = openings.overview(found, newest_first=kind is QuestionKind.LATEST)
     return finish(with_sentences(answer, cited), timer)
 
 

@@ -82,6 +82,82 @@ def test_an_answer_uses_only_articles_that_match_the_filter(
     assert answer.hits == ()
 
 
+@pytest.mark.parametrize(
+    ("question", "article_filter", "count"),
+    [
+        ("How many articles mention Elm?", ArticleFilter(sources=("Courier",)), "2 articles"),
+        ("How many articles are there?", ArticleFilter(since="2024"), "1 article"),
+        ("How many articles mention Elm?", ArticleFilter(since="2030"), "No article"),
+    ],
+)
+def test_only_articles_that_match_the_filter_are_counted(
+    index: IndexReader,
+    encoder: Encoder,
+    generator: LlamaGenerator,
+    reader: Reader,
+    question: str,
+    article_filter: ArticleFilter,
+    count: str,
+) -> None:
+    bot = Chatbot(index, encoder, generator, reader)
+    assert count in bot.answer(question, article_filter=article_filter).text
+
+
+def test_only_articles_that_match_the_filter_are_of_a_period(
+    index: IndexReader, encoder: Encoder, generator: LlamaGenerator, reader: Reader
+) -> None:
+    bot = Chatbot(index, encoder, generator, reader)
+    assert bot.answer("What happened in 2019?").mode is Mode.QUOTED
+    later = bot.answer("What happened in 2019?", article_filter=ArticleFilter(since="2020"))
+    assert later.mode is Mode.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (("2019", ""), ("2020-05", ""), ("2020-05", "")),
+        (("2020-05", ""), ("2020", "2020"), ("2020-05", "2020")),
+        (("", "2019"), ("", "2019-05"), ("", "2019-05")),
+        (("", "2019-05-31"), ("", "2019-06"), ("", "2019-05-31")),
+        (("", ""), ("", ""), ("", "")),
+    ],
+)
+def test_a_filter_within_a_period_is_not_wider_than_either(
+    first: tuple[str, str], second: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    narrowed = ArticleFilter(("Herald",), *first).within(*second)
+    assert narrowed == ArticleFilter(("Herald",), *expected)
+
+
+def test_an_uploaded_article_is_summarised(
+    index: IndexReader,
+    encoder: Encoder,
+    generator: LlamaGenerator,
+    reader: Reader,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "note.txt").write_text("The captain of the Albatross is Runa Holm.")
+    sync(tmp_path / "i", encoder, [tmp_path / "own"], rebuild=False, progress=SilentProgress())
+    with IndexReader.open(tmp_path / "i", encoder=encoder.id) as own:
+        *_, answer = Chatbot(index, encoder, generator, reader).ask(
+            "Summarise the article about the Albatross", extra_index=own
+        )
+    assert [str(citation.quote.article) for citation in answer.citations] == ["also:note.txt"]
+    assert "Runa Holm" in answer.text
+
+
+def test_a_question_that_is_the_only_sentence_is_refused(
+    encoder: Encoder, generator: LlamaGenerator, reader: Reader, tmp_path: Path
+) -> None:
+    question = "Why is the ferry of Elm painted green?"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "question.txt").write_text(question)
+    sync(tmp_path / "i", encoder, [tmp_path / "own"], rebuild=False, progress=SilentProgress())
+    with IndexReader.open(tmp_path / "i", encoder=encoder.id) as own:
+        assert Chatbot(own, encoder, generator, reader).answer(question).mode is Mode.REFUSED
+
+
 def test_an_answer_uses_an_additional_index_as_well(
     index: IndexReader,
     encoder: Encoder,

@@ -53,18 +53,29 @@ NEW = article("new", "A new dam will be built in Ormsby.", "2024-01-01")
 MIDDLE = article("middle", "The inquiry into the dam has ended.", "2021-01-01")
 
 
+def found(*articles: Article) -> list[openings.FoundArticle]:
+    return [openings.FoundArticle(each) for each in articles]
+
+
 def test_an_overview_is_in_the_order_of_dates_and_names_them() -> None:
-    cited = openings.overview([NEW, OLD], newest_first=False)
+    cited = openings.overview(
+        [openings.FoundArticle(NEW), openings.FoundArticle(OLD)], newest_first=False
+    )
     assert ids(cited) == ["old", "new"]
     assert [sentence.date for sentence, _ in cited] == ["2019-01-01", "2024-01-01"]
 
 
 def test_an_overview_of_the_latest_has_the_newest_articles_first() -> None:
-    assert ids(openings.overview([OLD, MIDDLE, NEW], newest_first=True)) == ["new", "middle"]
+    assert ids(
+        openings.overview(
+            [openings.FoundArticle(OLD), openings.FoundArticle(MIDDLE), openings.FoundArticle(NEW)],
+            newest_first=True,
+        )
+    ) == ["new", "middle"]
 
 
 def test_an_overview_of_one_article_has_no_date() -> None:
-    ((sentence, _),) = openings.overview([OLD], newest_first=False)
+    ((sentence, _),) = openings.overview(found(OLD), newest_first=False)
     assert sentence.date is None
     assert sentence.quoted
 
