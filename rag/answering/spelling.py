@@ -13,7 +13,7 @@ MIN_WORD_LETTERS = 5
 """Letters of the shortest word that is corrected."""
 
 LETTERS_PER_ERROR = 4
-"""A word may have one error for so many letters, and at most two."""
+"""Number of letters for each error that a word may have; a word may have two errors at most."""
 
 MAX_CANDIDATES = 8
 """Stems of the index among which the most similar word is chosen."""

@@ -378,9 +378,11 @@ def _as_sentence(text: str) -> str:
 
 
 def with_sentences(answer: Answer, cited: Sequence[CitedSentence]) -> Answer:
-    """Return the answer with these sentences; it is QUOTED if all of them are quotations."""
-    own = any(not sentence.quoted for sentence, _ in cited)
-    return _with_cited_text(answer, Mode.WRITTEN if own else Mode.QUOTED, number_citations(cited))
+    """Return the answer with these sentences; it is QUOTED if it cites nothing but quotations."""
+    quoted = any(sentence.quoted for sentence, _ in cited)
+    own = any(sources and not sentence.quoted for sentence, sources in cited)
+    mode = Mode.QUOTED if quoted and not own else Mode.WRITTEN
+    return _with_cited_text(answer, mode, number_citations(cited))
 
 
 def _with_cited_text(answer: Answer, mode: Mode, cited_text: CitedText) -> Answer:

@@ -81,7 +81,7 @@ def test_an_overview_of_one_article_has_no_date() -> None:
 
 
 def test_an_overview_of_a_period_names_every_date_and_is_limited() -> None:
-    articles = [article(str(n), f"Story number {n} was told.", "2019-05") for n in range(9)]
+    articles = [article(str(n), f"Story number {n} was printed.", "2019-05") for n in range(9)]
     cited = openings.period_overview(articles)
     assert ids(cited) == [str(n) for n in range(openings.PERIOD_ARTICLES)]
     assert {sentence.date for sentence, _ in cited} == {"2019-05"}
